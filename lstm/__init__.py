@@ -1,0 +1,1 @@
+"""Train, read and look inside an LSTM language model."""

@@ -1,0 +1,154 @@
+"""Text from a file, a folder, a URL or a named book: fetched, cleaned, split."""
+
+import os
+import re
+import stat
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lstm.config import Refused
+
+BOOKS = {"jungle-book": "https://www.gutenberg.org/cache/epub/236/pg236.txt"}
+
+_START = re.compile(r"^[ \t]*\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG.*$", re.MULTILINE)
+_END = re.compile(
+    r"^[ \t]*(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the |this )?Project Gutenberg).*$", re.MULTILINE
+)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One cleaned text and where it came from."""
+
+    name: str
+    text: str
+
+
+def read(sources: Iterable[str]) -> Iterator[Document]:
+    """Cleaned documents of the sources in order; a source named twice is read twice.
+
+    A source is a file, a folder of .txt files, a URL or a book of BOOKS. Raises Refused for a source that is
+    missing, unreadable, empty or not text.
+    """
+    for source in sources:
+        for path in _files(source):
+            text = clean(_bytes(path), str(path))
+            if not text.strip():
+                raise Refused(f"{path} holds no text: give a file with some")
+            yield Document(path.stem, text)
+
+
+def _files(source: str) -> list[Path]:
+    if source in BOOKS or re.match(r"https?://", source):
+        return [_fetch(source)]
+    path = Path(source)
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        raise Refused(
+            f"{source} cannot be read ({error.strerror}): give a file, a folder, a URL or {', '.join(BOOKS)}"
+        ) from None
+    if stat.S_ISREG(kind):
+        return [path]
+    if not stat.S_ISDIR(kind):
+        raise Refused(f"{source} is neither a file nor a folder: give a text file or a folder of .txt files")
+    found = sorted(
+        Path(top) / name for top, _, names in os.walk(path) for name in names if name.lower().endswith(".txt")
+    )
+    if not found:
+        raise Refused(f"{source} holds no .txt file: give a folder that does, or a file")
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise Refused(f"{path} is not a file: give a text file")
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(f"{path} cannot be read ({error.strerror}): mend that or leave it out") from None
+
+
+def _fetch(source: str) -> Path:
+    """The local copy of a URL or named book, downloaded with progress if this is the first time."""
+    import pooch  # only those who download pay for it
+
+    url = BOOKS.get(source, source)
+    try:
+        path = Path(pooch.retrieve(url, known_hash=None, path=pooch.os_cache("jungle-lstm"), progressbar=True))
+    except Exception as error:  # requests, urllib3, OS: whatever went wrong, the remedy is the same
+        raise Refused(
+            f"{url} cannot be fetched ({type(error).__name__}; offline?): download it and give --corpus FILE"
+        ) from None
+    if source in BOOKS and not (
+        _START.search(text := path.read_bytes().decode("utf-8", "replace")) and _END.search(text)
+    ):
+        path.unlink()
+        raise Refused(f"{url} came without the book's first or last line: try again, or give --corpus FILE")
+    return path
+
+
+def decode(raw: bytes, name: str) -> str:
+    """Text of UTF-8 (with or without a mark), UTF-16 with its mark, or Windows-1252; else raises Refused at a byte."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif control := _CONTROL.search(raw):
+        raise Refused(f"{name} is not text: byte {raw[control.start()]:#04x} at offset {control.start()}")
+    else:
+        encoding = "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        position, accents = error.start, sum(byte > 127 for byte in raw)
+        if encoding == "utf-8-sig" and accents <= len(raw) / 4:
+            try:
+                return raw.decode("cp1252")
+            except UnicodeDecodeError as again:
+                position = again.start
+        where = f"byte {raw[position]:#04x} at offset {position}"
+        raise Refused(f"{name} is not UTF-8, UTF-16 or Windows-1252 ({where}): save it as UTF-8") from None
+
+
+def clean(raw: bytes, name: str) -> str:
+    """Decoded text without Gutenberg's frame, shared indentation, trailing spaces and more than one empty line.
+
+    Verse keeps its indentation. The text ends in one newline. Raises Refused as decode does.
+    """
+    text = decode(raw, name).replace("\r\n", "\n").replace("\r", "\n")
+    if start := _START.search(text):
+        text = text[start.end() :]
+    if end := _END.search(text):
+        text = text[: end.start()]
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
+    text = re.sub(r"\n{3,}", "\n\n", textwrap.dedent(text)).strip("\n")
+    return text + "\n" if text else ""
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """The first 90 % by UTF-8 bytes for training, 5 % for validation, the last 5 % for the test, cut between characters."""
+    raw = text.encode()
+    cuts = [0, len(raw) * 90 // 100, len(raw) * 95 // 100, len(raw)]
+    for n in (1, 2):
+        while cuts[n] < len(raw) and raw[cuts[n]] & 0xC0 == 0x80:
+            cuts[n] += 1
+    train, valid, test = (raw[a:b].decode() for a, b in zip(cuts, cuts[1:], strict=False))
+    return train, valid, test
+
+
+def typeset(text: str, columns: int) -> str:
+    """Set a text as Project Gutenberg sets its plain books: lines of at most so many characters, dashes as two hyphens.
+
+    A paragraph is a line between empty ones; lines that stand together are verse and are indented by five.
+    """
+    blocks = text.replace("\u2014", "--").split("\n\n")
+    return "\n\n".join(_set_block(block, columns) for block in blocks)
+
+
+def _set_block(block: str, columns: int) -> str:
+    lines = block.strip("\n").split("\n")
+    if len(lines) > 1:
+        return "\n".join("     " + line for line in lines)
+    return textwrap.fill(lines[0], columns, break_long_words=False, break_on_hyphens=False)

@@ -115,34 +115,45 @@ def decode(raw: bytes, name: str) -> str:
 def clean(raw: bytes, name: str) -> str:
     """Decoded text without Gutenberg's frame, shared indentation, trailing spaces and more than one empty line.
 
-    Verse keeps its indentation. The text ends in one newline. Raises Refused as decode does.
+    Verse keeps its indentation, and a text that is clean already stays as it is. Raises Refused as decode does.
     """
     text = decode(raw, name).replace("\r\n", "\n").replace("\r", "\n")
     if start := _START.search(text):
         text = text[start.end() :]
     if end := _END.search(text):
         text = text[: end.start()]
-    text = "\n".join(line.rstrip() for line in text.split("\n"))
-    text = re.sub(r"\n{3,}", "\n\n", textwrap.dedent(text)).strip("\n")
-    return text + "\n" if text else ""
+    text = re.sub(r"[^\S\n]+\n", "\n", text)
+    text = re.sub(r"\n{3,}", "\n\n", textwrap.dedent(text))
+    return re.sub(r"\n+\Z", "\n", text.lstrip("\n"))
+
+
+def read_exact(path: str | Path) -> str:
+    """The text of one file, cut and cleaned nowhere, for scoring. Raises Refused as read does."""
+    return decode(_bytes(Path(path)), str(path))
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """The first 90 % by UTF-8 bytes for training, 5 % for validation, the last 5 % for the test, cut between characters."""
+    """Training, validation and test text: 90, 5 and 5 % of the UTF-8 bytes in order, cut between characters."""
     raw = text.encode()
-    cuts = [0, len(raw) * 90 // 100, len(raw) * 95 // 100, len(raw)]
-    for n in (1, 2):
-        while cuts[n] < len(raw) and raw[cuts[n]] & 0xC0 == 0x80:
-            cuts[n] += 1
-    train, valid, test = (raw[a:b].decode() for a, b in zip(cuts, cuts[1:], strict=False))
-    return train, valid, test
+    first, second = (_character_start(raw, len(raw) * percent // 100) for percent in (90, 95))
+    return raw[:first].decode(), raw[first:second].decode(), raw[second:].decode()
+
+
+def _character_start(raw: bytes, place: int) -> int:
+    """The first byte at or after place that begins a character (or the end)."""
+    while place < len(raw) and raw[place] & 0xC0 == 0x80:
+        place += 1
+    return place
 
 
 def typeset(text: str, columns: int) -> str:
     """Set a text as Project Gutenberg sets its plain books: lines of at most so many characters, dashes as two hyphens.
 
-    A paragraph is a line between empty ones; lines that stand together are verse and are indented by five.
+    A paragraph is a line between empty ones; lines that stand together are verse and are indented by five. A text
+    that has no long line is set already and stays as it is.
     """
+    if max(map(len, text.split("\n"))) <= 2 * columns:
+        return text
     blocks = text.replace("\u2014", "--").split("\n\n")
     return "\n\n".join(_set_block(block, columns) for block in blocks)
 

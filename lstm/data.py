@@ -1,15 +1,19 @@
-"""Ids as contiguous lanes: batches in reading order, with a cursor that resumes."""
+"""Ids on disk, shuffled by passages; contiguous lanes of them; batches in reading order; a cursor that resumes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm.config import Refused
+from lstm.tokenizer import Tokenizer
+
+PASSAGE = 64_000  # characters: long enough to learn from, short enough that a book is spread over the lanes
 
 
 class Batch(NamedTuple):
-    """inputs and targets, each (B, T), int64; targets are the inputs one token later."""
+    """Inputs and targets, each (B, T), int64; targets are the inputs one token later."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -22,6 +26,39 @@ class Cursor(NamedTuple):
     window: int = 0
 
 
+def passages(text: str, size: int = PASSAGE) -> Iterator[str]:
+    """The text in order, cut at the first empty line (or space) after each `size` characters."""
+    start = 0
+    while start < len(text):
+        end = start + size
+        for mark in ("\n\n", "\n", " "):
+            if 0 <= (cut := text.find(mark, end)) < end + size:
+                end = cut + len(mark)
+                break
+        yield text[start:end]
+        start = end
+
+
+def write_ids(texts: Iterable[str], tokenizer: Tokenizer, path: Path, seed: int) -> np.ndarray:
+    """Encode passages into a file and return it mapped, (N,) uint16, its passages in a random order.
+
+    Memory does not grow with the texts. Raises OSError when the disk is full.
+    """
+    lengths, ordered = [], path.with_suffix(".ordered")
+    with open(ordered, "wb") as file:
+        for text in texts:
+            for ids in tokenizer.encode_all(list(passages(text))):
+                lengths.append(len(ids))
+                file.write(np.array(ids, np.uint16).tobytes())
+    source = np.memmap(ordered, np.uint16, "r")
+    ends = np.cumsum(lengths)
+    with open(path, "wb") as file:
+        for n in np.random.default_rng(seed).permutation(len(lengths)):
+            file.write(source[ends[n] - lengths[n] : ends[n]].tobytes())
+    ordered.unlink()
+    return np.memmap(path, np.uint16, "r")
+
+
 class Lanes:
     """Endless batches of B lanes x T tokens over the ids of a text.
 
@@ -29,31 +66,31 @@ class Lanes:
     another segmentation: ids_of(epoch) gives the epoch's ids, (N,).
     """
 
-    def __init__(
-        self, ids_of: Callable[[int], np.ndarray], lanes: int, window: int, seed: int, cursor: Cursor = Cursor()
-    ):
+    def __init__(self, ids_of: Callable[[int], np.ndarray], lanes: int, window: int, seed: int):
         self._ids_of, self._lanes, self._window, self._seed = ids_of, lanes, window, seed
-        self.cursor = cursor
-        self._open(cursor.epoch)
+        self.seek(Cursor())
 
-    def _open(self, epoch: int) -> None:
-        self._ids = self._ids_of(epoch)
+    def seek(self, cursor: Cursor) -> None:
+        """Go on from a cursor. Raises Refused if the text is too short for so many lanes."""
+        self.cursor = cursor
+        self._ids = self._ids_of(cursor.epoch)
         self._length = len(self._ids) // self._lanes  # tokens of a lane
         if self._length < 2:
-            raise Refused(
-                f"the text has only {len(self._ids)} tokens for {self._lanes} lanes: give more text or fewer lanes"
-            )
+            raise Refused(f"{len(self._ids)} tokens are too few for {self._lanes} lanes: give more text or fewer lanes")
         self.windows = max(1, self._length // self._window)
-        offset = np.random.default_rng([self._seed, epoch]).integers(len(self._ids))
+        offset = np.random.default_rng([self._seed, cursor.epoch]).integers(len(self._ids))
         self._starts = offset + self._length * np.arange(self._lanes)[:, None]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the epoch that is being read."""
+        return len(self._ids)
+
     def __next__(self) -> Batch:
+        if self.cursor.window == self.windows:
+            self.seek(Cursor(self.cursor.epoch + 1, 0))
         epoch, window = self.cursor
-        if window == self.windows:
-            epoch, window = epoch + 1, 0
-            self._open(epoch)
-        span = min(self._window, self._length)
-        places = self._starts + window * self._window + np.arange(span + 1)
+        places = self._starts + window * self._window + np.arange(min(self._window, self._length) + 1)
         rows = self._ids[places % len(self._ids)].astype(np.int64)
         self.cursor = Cursor(epoch, window + 1)
         return Batch(rows[:, :-1], rows[:, 1:])

@@ -1,0 +1,91 @@
+"""What a stopped run needs to go on as if it had not stopped, kept in a folder beside the checkpoint."""
+
+import fcntl
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from lstm.config import Refused
+from lstm.data import Cursor
+from lstm.model import State
+from lstm.training import Run
+
+_FILE = "state.pt"
+
+
+def folder_of(out: Path) -> Path:
+    """The folder beside a checkpoint that holds its run."""
+    return out.with_name(out.name + ".run")
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[Path]:
+    """The run's folder, held by this process alone until it ends. Raises Refused if another holds it."""
+    folder = folder_of(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")  # noqa: SIM115 - held as long as the run
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written ({error.strerror}): choose another --out") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused(f"{out} is being trained by another process: wait, or choose another --out") from None
+        yield folder
+
+
+def save(run: Run, folder: Path) -> None:
+    """Write everything that changes from step to step, whole or not at all. Raises Refused on a full disk."""
+    content = io.BytesIO()
+    torch.save(
+        {
+            "model": run.model.state_dict(),
+            "average": run.average.state_dict() if run.average else None,
+            "optimizer": run.optimizer.state_dict(),
+            "state": tuple(run.state),
+            "cursor": tuple(run.lanes.cursor),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "counts": {"step": run.step, "tokens": run.tokens, "seconds": run.seconds, "loss": run.loss},
+            "history": run.history,
+        },
+        content,
+    )
+    fresh = folder / (_FILE + ".new")
+    try:
+        with open(fresh, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(folder / _FILE)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise Refused(f"{folder} cannot be written ({error.strerror}): make room and go on with --resume") from None
+
+
+def load(run: Run, folder: Path) -> None:
+    """Put a new run where the stopped one was. Raises Refused if there is nothing to go on from."""
+    try:
+        saved = torch.load(folder / _FILE, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refused(f"there is no stopped run in {folder}: start one without --resume") from None
+    except Exception as error:  # a damaged file fails in many ways
+        raise Refused(f"{folder / _FILE} cannot be read ({type(error).__name__}): start again") from None
+    run.model.load_state_dict(saved["model"])
+    if run.average:
+        run.average.load_state_dict(saved["average"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    device = run.state.hidden.device
+    run.state = State(*(part.to(device) for part in saved["state"]))
+    run.lanes.seek(Cursor(*saved["cursor"]))
+    torch.set_rng_state(saved["random"])
+    if saved["random_cuda"]:
+        torch.cuda.set_rng_state_all(saved["random_cuda"])
+    for name, value in saved["counts"].items():
+        setattr(run, name, value)
+    run.history = saved["history"]

@@ -1,0 +1,163 @@
+"""Truncated backpropagation over contiguous lanes: the step, the schedule, the loop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lstm.config import Refused, TrainConfig
+from lstm.data import Lanes
+from lstm.evaluation import Score, estimate
+from lstm.model import Dropout, LanguageModel, State, surprise
+
+
+@dataclass
+class Run:
+    """Everything a training run is made of; what changes from step to step is what resuming restores."""
+
+    config: TrainConfig
+    model: LanguageModel
+    lanes: Lanes
+    state: State
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
+    dtype: torch.dtype
+    train_bytes: int
+    loss: float = math.nan  # nats per token, a running mean
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1: by steps if they are given, else by the clock."""
+        if self.config.steps:
+            return min(1.0, self.step / self.config.steps)
+        return min(1.0, self.seconds / (60 * self.config.minutes))
+
+    @property
+    def train_bits_per_byte(self) -> float:
+        """The running loss over the bytes of the training text."""
+        return self.loss / math.log(2) * self.lanes.tokens / self.train_bytes
+
+    @property
+    def reader(self) -> LanguageModel:
+        """The model to read with: the averaged one if there is one."""
+        return self.average.module if self.average else self.model
+
+
+def start(config: TrainConfig, model: LanguageModel, ids_of: Callable[[int], np.ndarray], train_bytes: int) -> Run:
+    """A run at its first step, over a text of so many bytes whose ids, (N,), ids_of(epoch) gives.
+
+    Raises Refused for a device that is not there or a text that is too short.
+    """
+    device = choose_device(config.device)
+    model.to(device)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return Run(
+        config=config,
+        model=model,
+        lanes=Lanes(ids_of, config.lanes, config.window, config.seed),
+        state=model.initial_state(config.lanes),
+        optimizer=torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True),
+        average=AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None,
+        dtype=choose_dtype(config.precision, device),
+        train_bytes=train_bytes,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """CUDA where there is one, unless told otherwise. Raises Refused if a missing device is asked for."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise Refused("device = 'cuda': there is no CUDA device here, use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if name != "auto":
+        return getattr(torch, name)
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def learning_rate(config: TrainConfig, progress: float) -> float:
+    """Linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
+    if progress < config.warmup:
+        return config.learning_rate * max(progress / config.warmup, 0.01)
+    after = (progress - config.warmup) / (1 - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * after))
+
+
+def take_step(run: Run) -> float:
+    """One update from the next window of every lane; returns its loss, nats per token. Raises Refused if not finite."""
+    config, device = run.config, run.state.hidden.device
+    batch = next(run.lanes)
+    inputs, targets = (torch.from_numpy(a).to(device) for a in batch)
+    dropout = Dropout(
+        config.dropout_embedding,
+        config.dropout_input,
+        config.dropout_hidden,
+        config.dropout_output,
+        config.dropout_recurrent,
+    )
+    logits, state = run.model(inputs, run.state, dropout, run.dtype)
+    loss = surprise(logits, targets).mean()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    if not torch.isfinite(norm):
+        raise Refused(
+            f"the gradient of step {run.step + 1} is not finite: lower learning_rate = {config.learning_rate}"
+        )
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.progress)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.average:
+        run.average.update_parameters(run.model)
+    run.state = State(state.hidden.detach(), state.cell.detach())
+    run.step += 1
+    run.tokens += targets.numel()
+    return loss.item()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What one sees after a step; a score only where the validation text was read."""
+
+    tokens_per_second: float
+    seconds_left: float
+    score: Score | None = None
+
+
+def train(
+    run: Run, valid_ids: list[int], valid_bytes: int, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Moment]:
+    """Run to the end or until stop() says so, giving a Moment after every step and appending scores to the history."""
+    run.model.train()
+    began, seconds, tokens = time.perf_counter(), run.seconds, run.tokens
+    while run.progress < 1 and not stop():
+        loss = take_step(run)
+        run.loss = loss if math.isnan(run.loss) else 0.95 * run.loss + 0.05 * loss
+        run.seconds = seconds + time.perf_counter() - began
+        score = None
+        if run.progress * run.config.evaluations >= len(run.history) + 1:
+            score = estimate(run.reader, valid_ids, valid_bytes)
+            run.history.append(
+                {
+                    "step": run.step,
+                    "tokens": run.tokens,
+                    "seconds": round(run.seconds, 1),
+                    "train_bits_per_byte": run.train_bits_per_byte,
+                    "valid_bits_per_byte": score.bits_per_byte,
+                }
+            )
+        left = run.seconds / run.progress * (1 - run.progress) if run.progress else math.inf
+        yield Moment((run.tokens - tokens) / (run.seconds - seconds), left, score)

@@ -1,0 +1,65 @@
+"""What the tests share: a text of their own making, and a tiny model trained on it by the real train.py."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models gain nothing from more, and tests share the machine
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+WHO = ["the grey wolf", "the old bear", "a small cub", "the python", "the kite", "a brown mongoose", "the elephant"]
+DID = ["ran", "slept", "sang", "hunted", "waited", "called", "drank", "listened"]
+WHERE = ["by the river", "under the tall tree", "in the long grass", "on the rock", "at the ford", "near the cave"]
+WHEN = ["at night", "before dawn", "when the moon rose", "in the rains", "all day", "until the stars went out"]
+
+
+def make_text(sentences: int, seed: int = 0) -> str:
+    """Paragraphs of simple sentences, with a verse, accents and dashes now and then."""
+    draw = random.Random(seed)
+    paragraphs = []
+    for n in range(0, sentences, 5):
+        said = [[draw.choice(words) for words in (WHO, DID, WHERE, WHEN)] for _ in range(5)]
+        paragraphs.append(" ".join(" ".join(words).capitalize() + "." for words in said))
+        if n % 50 == 45:
+            paragraphs.append("     Oh, hear the call--\n        the café is naïve!\n     “Good hunting,” they say.")
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess:
+    """Run a program of the project as a person would, in its folder."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, **options)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory) -> Path:
+    """A folder with train.txt, valid.txt and test.txt."""
+    folder = tmp_path_factory.mktemp("texts")
+    for n, (name, sentences) in enumerate([("train", 1500), ("valid", 100), ("test", 100)]):
+        (folder / f"{name}.txt").write_text(make_text(sentences, seed=n), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory, texts) -> Path:
+    """A checkpoint that train.py made of the tests' own text in a few seconds."""
+    out = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    read = ["--corpus", texts / "train.txt", "--valid", texts / "valid.txt"]
+    done = run("train.py", "--preset", "tiny", *read, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def benchmark_texts() -> dict[str, str]:
+    """The book's split by name; skips where it is absent."""
+    folder = SHARED / "benchmark"
+    if not folder.is_dir():
+        pytest.skip("the benchmark texts (../shared/benchmark) are not here")
+    return {name: (folder / f"{name}.txt").read_bytes().decode() for name in ("train", "valid", "test")}

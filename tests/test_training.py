@@ -1,0 +1,148 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import ROOT, run
+
+from lstm.config import Refused, TrainConfig, load_preset
+from lstm.training import choose_device, learning_rate
+
+TINY = ["train.py", "--preset", "tiny"]
+
+
+def corpus_of(texts) -> list:
+    return ["--corpus", texts / "train.txt", "--valid", texts / "valid.txt"]
+
+
+def test_a_run_leaves_a_whole_checkpoint_that_learnt(tiny_checkpoint):
+    names = {p.name for p in tiny_checkpoint.iterdir()}
+    wanted = {"config.json", "model.safetensors", "tokenizer.model", "metrics.json", "README.md", "curve.png"}
+    assert names >= wanted | {"manifest.json"}
+    metrics = json.loads((tiny_checkpoint / "metrics.json").read_text())
+    assert metrics["history"][-1]["valid_bits_per_byte"] < metrics["history"][0]["valid_bits_per_byte"]
+    assert metrics["scores"]["valid"]["bits_per_byte"] < 2.5
+    assert metrics["steps"] == 60
+    assert not tiny_checkpoint.with_name("tiny.run").exists()
+
+
+@pytest.mark.parametrize("moment", ["between", "signal"])
+def test_a_resumed_run_ends_with_the_very_same_weights(texts, tmp_path, moment):
+    words = [
+        *TINY,
+        *corpus_of(texts),
+        "--steps",
+        "40",
+        "--average",
+        "0.9",
+        "--dropout-input",
+        "0.2",
+        "--evaluations",
+        "4",
+    ]
+    assert run(*words, "--out", tmp_path / "straight").returncode == 0
+    stopped = subprocess.Popen(
+        [sys.executable, *map(str, words), "--out", str(tmp_path / "stopped")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "step 10 " not in (line := stopped.stdout.readline()):
+        assert line, stopped.stderr.read()
+    if moment == "between":
+        while not (tmp_path / "stopped.run" / "state.pt").exists():
+            time.sleep(0.01)
+        stopped.kill()
+    else:
+        stopped.send_signal(signal.SIGTERM)
+    said = stopped.communicate(timeout=60)[0]
+    assert moment == "between" or "--resume" in said
+    resumed = run(*words, "--out", tmp_path / "stopped", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    one, two = (safetensors.torch.load_file(tmp_path / n / "model.safetensors") for n in ("straight", "stopped"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_child_keeps_weights_and_tokenizer_and_names_its_parent(tiny_checkpoint, texts, tmp_path):
+    words = [*TINY, "--from", tiny_checkpoint, "--corpus", texts / "test.txt", "--valid", texts / "valid.txt"]
+    done = run(*words, "--steps", "3", "--lanes", "2", "--learning-rate", "1e-9", "--out", tmp_path / "child")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "child" / "metrics.json").read_text())
+    assert metrics["parent"]["name"] == "tiny"
+    for name in ("tokenizer.model", "model.safetensors"):
+        assert (tmp_path / "child" / name).read_bytes() == (tiny_checkpoint / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--minutes", "-1"], "minutes"),
+        (["--learning-rate", "nan"], "learning_rate"),
+        (["--learning-rate", "1e99"], "learning_rate"),
+        (["--lanes", "two"], "lanes"),
+        (["--vocab-size", "12"], "vocab_size"),
+        (["--device", "tpu"], "device"),
+        (["--preset", "vast"], "vast"),
+        (["--corpus", "nowhere.txt"], "nowhere.txt"),
+        (["--corpus", "docs/nothing"], "docs/nothing"),
+        (["--corpus", "LICENSE", "--lanes", "4000"], "lanes"),
+        (["--valid", "nowhere.txt"], "nowhere.txt"),
+        (["--from", "nowhere"], "nowhere"),
+        (["--resume"], "resume"),
+        (["--bogus"], "--bogus"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_writes_nothing(texts, tmp_path, words, named):
+    refused = run(*TINY, *corpus_of(texts), "--out", tmp_path / "out", *words)
+    assert refused.returncode == 2
+    assert named in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tiny_corpus_an_empty_one_and_an_existing_output_are_refused(texts, tmp_path, tiny_checkpoint):
+    (tmp_path / "tiny.txt").write_text("ten bytes.")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "images").mkdir()
+    for source in ("tiny.txt", "empty.txt", "images"):
+        refused = run(*TINY, "--corpus", tmp_path / source, "--out", tmp_path / "out")
+        assert (refused.returncode, source in refused.stderr) == (2, True), refused.stderr
+    before = (tiny_checkpoint / "manifest.json").read_bytes()
+    refused = run(*TINY, *corpus_of(texts), "--out", tiny_checkpoint)
+    assert (refused.returncode, "exists" in refused.stderr) == (2, True)
+    assert (tiny_checkpoint / "manifest.json").read_bytes() == before
+
+
+def test_presets_and_files_of_settings_are_read(tmp_path):
+    (tmp_path / "mine.yaml").write_text("lanes: 3\nminutes: 2\n")
+    assert load_preset(str(tmp_path / "mine.yaml")) == {"lanes": 3, "minutes": 2}
+    assert load_preset("tiny")["steps"] == 60
+    (tmp_path / "bad.toml").write_text("lanes 3")
+    with pytest.raises(Refused, match=r"bad\.toml"):
+        load_preset(str(tmp_path / "bad.toml"))
+    with pytest.raises(Refused, match="lans is not a setting"):
+        TrainConfig.checked(lans=3)
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    config = TrainConfig(learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(config, n / 100) for n in range(101)]
+    assert max(rates) == rates[10] == 1.0
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_refused():
+    with pytest.raises(Refused, match="--device cpu"):
+        choose_device("cuda")
+
+
+def test_help_is_worth_reading():
+    said = run("train.py", "--help").stdout
+    for word in ("--minutes", "--resume", "--from", "examples:", "checkpoints/mine", "smoothness"):
+        assert word in said

@@ -1,0 +1,1 @@
+"""The page: layout, guards and frames in Python, the panel in JavaScript and CSS under assets/."""

@@ -1,0 +1,21 @@
+"""What the page says about a model, as plain facts."""
+
+from lstm.checkpoint import Checkpoint
+from lstm.config import ModelConfig
+
+
+def parameters(config: ModelConfig) -> int:
+    """How many numbers a model has learnt."""
+    V, E, H, L = config.vocab_size, config.embedding_size, config.hidden_size, config.layers
+    inputs = E + (L - 1) * H
+    return V * E + 4 * H * (inputs + L * H + L) + E * H + V
+
+
+def of(checkpoint: Checkpoint) -> dict[str, str | int | float]:
+    """Name, size and bits per byte of a model; the score is left out where its metrics hold none."""
+    about = {"name": checkpoint.path.name, "parameters": parameters(checkpoint.config), "digest": checkpoint.digest}
+    scores = checkpoint.metrics.get("scores") or {}
+    for text in ("test", "valid"):
+        if score := scores.get(text):
+            return {**about, "bits_per_byte": score["bits_per_byte"], "scored_on": text}
+    return about

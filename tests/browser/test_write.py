@@ -1,0 +1,185 @@
+"""A reader writes: the prompt, the sliders, the text that grows, Stop, and text that is only ever text."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytest_plugins = ["serving"]
+HOSTILE = [
+    "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>",
+    "${Object.assign(window,{hurt:1})} {{constructor.constructor('window.hurt=1')()}} #{1} <%= 1 %>",
+    "&lt;b&gt; &amp; \\u003cb\\u003e \\",
+    "\u202eabc\u202c \u2066\u2067 \u200f\u061c",
+    "x" * 3000,
+    "\x00\x01\x1b[31m\x7f",
+    "a\u0301\u0301\u0301\u0301\u0301\u0301 🐺 日本語 العربية",
+]
+
+
+def slide(page: Page, name: str, value: float) -> None:
+    """Move a slider as a hand would, then its number field, where the range is too coarse for the keyboard."""
+    rail = page.locator(f"#{name} input[type=range]")
+    before = rail.input_value()
+    rail.focus()
+    page.keyboard.press("ArrowRight")
+    assert rail.input_value() != before
+    page.locator(f"#{name} input[type=number]").fill(str(value))
+    page.locator(f"#{name} input[type=number]").press("Tab")
+    expect(rail).to_have_value(str(value))
+
+
+def settings(page: Page, **wanted: float) -> None:
+    if page.locator("#fold").is_visible() and not page.locator("#settings").is_visible():
+        page.locator("#fold").click()
+    for name, value in wanted.items():
+        slide(page, name.replace("_", "-"), value)
+
+
+def state(page: Page, name: str) -> None:
+    expect(page.locator("#panel [data-part=panel]")).to_have_attribute("data-state", name)
+
+
+def written(page: Page) -> str:
+    return page.evaluate("jungle.story.written")
+
+
+def write_by_key(page: Page) -> str:
+    """Press Ctrl+Enter and wait for the end of that text."""
+    page.evaluate("window.previous = jungle.run")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("jungle.run !== window.previous && !jungle.stream")
+    state(page, "finished")
+    return written(page)
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_a_text_grows_over_several_frames(open_page, server, size):
+    page = open_page(size)
+    page.locator("#prompt textarea").fill("The grey wolf")
+    settings(page, temperature=0.7, top_k=30, length=1500)
+    page.evaluate(
+        """() => {
+            window.growth = [];
+            const watch = new MutationObserver(() => window.growth.push(jungle.story.tokens.length));
+            watch.observe(document.querySelector('[data-part=story]'), {childList: true});
+        }"""
+    )
+    page.locator("#generate").click()
+    state(page, "finished")
+    growth = page.evaluate("window.growth")
+    assert len(set(growth)) >= 3
+    assert growth == sorted(growth)
+    expect(page.locator("[data-part=tokens]")).to_have_text("1,500 tokens")
+    expect(page.locator("[data-part=rate]")).to_have_text(re.compile(r"[\d,]+ tokens/s"))
+    expect(page.locator("[data-part=first]")).to_have_text(re.compile(r"first in [\d,]+ ms"))
+    expect(page.locator("[data-part=seed]")).to_have_text("seed 7")
+    shown = page.locator("[data-part=story]").text_content()
+    assert shown == "The grey wolf" + written(page)
+    server.wait_until_idle()
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_stop_stops_the_server_too(open_page, server, size):
+    page = open_page(size)
+    page.locator("#prompt textarea").fill("The old bear")
+    settings(page, length=2000)
+    page.locator("#generate").click()
+    state(page, "writing")
+    page.locator("#stop").click()
+    state(page, "stopped")
+    server.wait_until_idle()
+    so_far = written(page)
+    assert 0 < page.evaluate("jungle.story.tokens.length") < 2000
+    page.wait_for_timeout(300)
+    assert written(page) == so_far
+    page.locator("[data-part=again]").click()
+    state(page, "writing")
+    page.keyboard.press("Escape")
+    state(page, "stopped")
+    assert written(page).startswith(so_far)
+    server.wait_until_idle()
+
+
+def test_a_closed_tab_frees_the_engine(open_page, server):
+    page = open_page()
+    settings(page, length=2000)
+    page.locator("#generate").click()
+    state(page, "writing")
+    page.close()
+    server.wait_until_idle()
+
+
+def test_the_same_seed_writes_the_same_text(open_page):
+    page = open_page()
+    page.locator("#prompt textarea").fill("A small cub")
+    settings(page, length=40)
+    texts = []
+    for _ in range(2):
+        page.locator("#seed input").fill("11")
+        texts.append(write_by_key(page))
+        expect(page.locator("#seed input")).to_have_value("12")
+        expect(page.locator("[data-part=seed]")).to_have_text("seed 11")
+    assert texts[0] == texts[1]
+    page.locator("#keep-seed input").check()
+    assert write_by_key(page) != texts[0]
+    expect(page.locator("#seed input")).to_have_value("12")
+    expect(page.locator("[data-part=seed]")).to_have_text("seed 12")
+
+
+def test_an_invitation_writes_with_one_click(open_page):
+    page = open_page("laptop")
+    beginning = page.locator(".beginnings button").first
+    words = beginning.text_content()
+    beginning.click()
+    state(page, "finished")
+    expect(page.locator("#prompt textarea")).to_have_value(words)
+    assert page.locator("[data-part=story]").text_content().startswith(words)
+
+
+@pytest.mark.parametrize("prompt", HOSTILE)
+def test_hostile_text_is_only_text(open_page, prompt):
+    page = open_page()
+    page.locator("#prompt textarea").fill(prompt)
+    settings(page, length=5)
+    typed = page.locator("#prompt textarea").input_value()
+    page.locator("#generate").click()
+    state(page, "finished")
+    assert page.evaluate("jungle.story.prompt") == typed
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("[data-part=story] :not(span)").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_refusal_says_why_and_leaves_the_text(open_page):
+    page = open_page()
+    settings(page, length=10)
+    page.locator("#generate").click()
+    state(page, "finished")
+    before = written(page)
+    page.locator("#prompt textarea").fill("x" * 20_001)
+    page.locator("#generate").click()
+    state(page, "refused")
+    expect(page.locator("[data-part=notice]")).to_have_text("The prompt has 20,001 characters: shorten it to 20,000.")
+    assert written(page) == before
+    assert [m for m in page.mishaps if "422" not in m] == []
+    page.mishaps.clear()  # Chromium reports each refused request on the console
+
+
+@pytest.mark.parametrize("size", ["desktop", "laptop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_screen_in_both_lights(open_page, size, scheme):
+    page = open_page(size, color_scheme=scheme)
+    slack = page.evaluate("document.documentElement.scrollHeight - innerHeight")
+    assert slack <= (60 if size == "phone" else 0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for name in ["prompt", "generate", "panel"]:
+        box = page.locator(f"#{name}").bounding_box()
+        assert box["y"] + box["height"] <= page.viewport_size["height"] + 1
+    dark = "document.body.classList.contains('dark')"
+    assert page.evaluate(dark) is (scheme == "dark")
+    page.locator("[data-part=theme]").click()
+    assert page.evaluate(dark) is (scheme == "light")
+    page.reload()
+    page.wait_for_function("window.jungle?.settings")
+    assert page.evaluate(dark) is (scheme == "light")

@@ -5,10 +5,10 @@ They are checked once, where they enter, and travel as JSON, TOML or YAML.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -73,13 +73,25 @@ class TrainConfig(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="numbers of the matrix products")
 
 
+StopString = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
 class SamplingConfig(Settings):
-    """How the next token is drawn from the model's distribution."""
+    """How the next token is drawn from the model's distribution, and when the text ends."""
 
     temperature: float = Field(0.8, ge=0, le=5, description="0 takes the likeliest token; above 1 flattens the odds")
     top_k: int = Field(40, ge=0, le=65_535, description="draw among this many likeliest tokens; 0 for all")
+    top_p: float = Field(1.0, ge=0, le=1, description="draw among the likeliest tokens that hold this much of the odds")
+    min_p: float = Field(0.0, ge=0, le=1, description="leave out tokens less likely than this part of the likeliest")
+    repetition_penalty: float = Field(1.0, ge=1, le=5, description="above 1, the last 64 tokens are less likely again")
     length: int = Field(200, ge=1, le=10_000, description="tokens to write")
+    stop: tuple[StopString, ...] = Field((), max_length=8, description="a text at which to end, itself left out")
     seed: int = Field(0, ge=0, lt=2**63, description="the same seed, prompt and settings give the same text")
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 def load_preset(name: str) -> dict[str, Any]:

@@ -1,87 +1,242 @@
-"""Readers' streams of tokens through one runtime."""
+"""Many readers' texts through one runtime: a bounded number at a time, fair turns, and no reader waits for another's.
+
+One thread owns the runtime; readers are coroutines.
+"""
 
 import asyncio
 import itertools
+import threading
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 
-import numpy as np
-
-from lstm import sampling
+from lstm.batch import Batch
 from lstm.checkpoint import Checkpoint
-from lstm.config import SamplingConfig
-from lstm.runtime import Runtime, State
+from lstm.config import Refused, SamplingConfig
+from lstm.runtime import Runtime, State, open_runtime
+from lstm.stats import Stats, Tally
+from lstm.stream import AHEAD, Delivery, Stream
+from lstm.text import Moment, Text, TokenEvent
+from lstm.tokenizer import Tokenizer
 
-ALTERNATIVES = 10
-_TURN = 8  # steps between two looks at the reader
+__all__ = ["Busy", "Engine", "Moment", "Stats", "Stream", "TokenEvent", "write"]
+
+LONGEST_PROMPT = 4096  # tokens
+_WAKE = 0.004  # seconds between two wakings of the readers: they take many events at once as fast as one
+_LOOK = 0.25  # seconds between two looks at those whose time may be up
 
 
-@dataclass(frozen=True)
-class TokenEvent:
-    """One token that was written. Probabilities are the model's own, before temperature and top-k."""
-
-    stream: int
-    position: int  # 0 for the first token after the prompt
-    id: int
-    text: str  # what this token completes; the parts add up to the whole text
-    log_probability: float  # nats
-    entropy: float  # nats
-    alternatives: tuple[tuple[int, float], ...]  # the likeliest ids with their probabilities
-    seconds: float  # since the stream was asked for
-    ended: str = ""  # on the last event: "length" or "stop"
+class Busy(Refused):
+    """There is no place now. Its text says when to try again."""
 
 
 class Engine:
     """Writes texts. The same prompt, settings and seed give the same text whoever else reads."""
 
-    def __init__(self, checkpoint: Checkpoint):
-        self.checkpoint = checkpoint
-        self._runtime = Runtime(checkpoint)
+    def __init__(
+        self, checkpoint: Checkpoint, slots: int = 64, line: int = 64, deadline: float = 120.0, patience: float = 30.0
+    ):
+        """slots: texts at a time; line: requests that may wait for one; deadline: seconds that a request may take.
+
+        patience: seconds that a text waits for a reader who does not read, before it is dropped.
+        """
+        self.checkpoint, self.slots = checkpoint, slots
+        self._line_length, self._deadline, self._patience = line, deadline, patience
+        self._runtime = open_runtime(checkpoint)
+        self._batch = Batch(self._runtime, slots)
         self._numbers = itertools.count()
-        self.running = 0
+        self._changed = threading.Condition()
+        self._line: list[Delivery] = []
+        self._running: dict[Text, Delivery] = {}
+        self._news: set[Delivery] = set()
+        self._woken = self._looked = 0.0
+        self._tally = Tally()
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
-    async def stream(self, prompt: str, settings: SamplingConfig) -> AsyncIterator[TokenEvent]:
-        """Tokens that follow the prompt. Closing the iterator stops the work. Raises Refused for a prompt that is no text."""
-        tokens = self._tokens(prompt, settings)
-        self.running += 1
-        try:
-            while turn := await asyncio.to_thread(lambda: list(itertools.islice(tokens, _TURN))):
-                for event in turn:
-                    yield event
-        finally:
-            self.running -= 1
-            tokens.close()
+    def stream(
+        self,
+        prompt: str,
+        settings: SamplingConfig,
+        after: Moment | None = None,
+        *,
+        watch: bool = False,
+        reader: str = "",
+    ) -> Stream:
+        """The tokens that follow a prompt, or follow a prompt that is set after a moment of another text.
 
-    def _tokens(self, prompt: str, settings: SamplingConfig):
-        began, number = time.perf_counter(), next(self._numbers)
-        tokenizer, decoder = self.checkpoint.tokenizer, self.checkpoint.tokenizer.decoder()
-        logits, state = self._read(tokenizer.encode("\n") + tokenizer.encode(prompt), self._runtime.initial_state(1))
-        for i in tokenizer.encode(prompt):
-            decoder.push(i)
-        generator = sampling.generator(settings)
-        temperature, top_k = np.array([settings.temperature]), np.array([settings.top_k])
-        for position in range(settings.length):
-            model = sampling.softmax(logits)[0]
-            distribution = sampling.probabilities(logits, temperature, top_k)
-            chosen = int(sampling.draw(distribution, generator.random(1))[0])
-            best = np.argsort(-model, kind="stable")[:ALTERNATIVES]
-            last = position + 1 == settings.length
-            yield TokenEvent(
-                stream=number,
-                position=position,
-                id=chosen,
-                text=decoder.push(chosen) + (decoder.flush() if last else ""),
-                log_probability=float(np.log(model[chosen])),
-                entropy=float(-(model * np.log(np.maximum(model, 1e-300))).sum()),
-                alternatives=tuple((int(i), float(model[i])) for i in best),
-                seconds=time.perf_counter() - began,
-                ended="length" if last else "",
-            )
-            if not last:
-                logits, state = self._read([chosen], state)
+        With an empty prompt, a moment is gone on from: the same settings give what stood there, others a branch, and
+        the last moment continues the text. watch: events carry gates. reader: whose it is; free slots go to the
+        reader who holds fewest. Reading it raises Refused for a prompt that is no text or too long, and Busy.
+        """
+        return Stream(lambda: self._ask(prompt, settings, after, watch, reader), self._nudge)
 
-    def _read(self, ids: list[int], state: State) -> tuple[np.ndarray, State]:
-        for i in ids:
-            logits, state, _ = self._runtime.step(np.array([i]), state)
-        return logits, state
+    @property
+    def running(self) -> int:
+        """Texts that hold a slot."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return len(self._line)
+
+    def stats(self) -> Stats:
+        """Counts since the start, and the speed of late."""
+        return self._tally.stats(self.running, self.waiting, self.slots)
+
+    def close(self) -> None:
+        """End every text with Busy and stop the thread; may be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+
+    def _ask(self, prompt: str, settings: SamplingConfig, after: Moment | None, watch: bool, reader: str) -> Delivery:
+        moment = _start(prompt, after, self.checkpoint.tokenizer, self._runtime)
+        number = next(self._numbers)
+        text = Text(moment, settings, self.checkpoint.tokenizer, number, watch, self._deadline)
+        delivery = Delivery(text, reader, asyncio.get_running_loop())
+        with self._changed:
+            if self._closed:
+                raise Busy("the server is stopping: try again in a minute")
+            if len(self._line) >= self._line_length + self.slots - self.running:
+                self._tally.refused += 1
+                raise Busy(f"{self.running} texts are being written and {self.waiting} wait: try again in a minute")
+            self._line.append(delivery)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return delivery
+
+    def _nudge(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._closed or len(self._batch) or self._look()):
+                    self._wake()
+                    self._changed.wait(_LOOK if self._line or self._running else None)
+                if self._closed:
+                    break
+                self._look()
+            began = time.perf_counter()
+            try:
+                events = self._batch.turn()
+            except Exception as error:  # the runtime's own: all texts end, the engine goes on
+                self._end_all(error)
+                self._batch = Batch(self._runtime, self.slots)
+                continue
+            self._tally.turn(time.perf_counter() - began, len(events))
+            self._deliver(events)
+        self._end_all(Busy("the server is stopping: try again in a minute"))
+
+    def _look(self) -> bool:
+        """Let go of those who left, go on with those who have read, drop who is late, fill free slots. Any to write?"""
+        now = time.monotonic()
+        for text, delivery in list(self._running.items()):
+            if delivery.left:
+                self._tally.left += 1
+                self._let_go(text)
+            elif delivery.paused and delivery.may_go_on():
+                delivery.paused = 0.0
+                self._batch.join(text)
+            elif delivery.paused and now - delivery.paused > self._patience:
+                self._tally.dropped += 1
+                self._let_go(text, Refused(f"nobody read this text for {self._patience:.0f} seconds: ask for it again"))
+        for delivery in [delivery for delivery in self._line if delivery.left or delivery.text.late()]:
+            self._line.remove(delivery)
+            self._tell(delivery, Busy("no place became free in time: try again in a minute"))
+        while self._line and self.running < self.slots:
+            held = Counter(delivery.reader for delivery in self._running.values())
+            delivery = min(self._line, key=lambda waiting: held[waiting.reader])  # of equals, who came first
+            self._line.remove(delivery)
+            self._running[delivery.text] = delivery
+            self._batch.join(delivery.text)
+        return len(self._batch) > 0
+
+    def _let_go(self, text: Text, error: Exception | None = None) -> None:
+        self._batch.leave(text)
+        self._tell(self._running.pop(text), error)
+
+    def _tell(self, delivery: Delivery, error: Exception | None) -> None:
+        delivery.error = error
+        if delivery.waiter:
+            self._news.add(delivery)
+
+    def _deliver(self, events: list[tuple[Text, TokenEvent | Exception]]) -> None:
+        urgent = False
+        for text, event in events:
+            delivery = self._running[text]
+            if isinstance(event, Exception):
+                self._tally.failed += 1
+                self._let_go(text, event)
+                urgent = True
+                continue
+            delivery.events.append(event)
+            if delivery.waiter:
+                self._news.add(delivery)
+            if event.ended:
+                self._tally.finished += 1
+                del self._running[text]
+            elif len(delivery.events) >= AHEAD:
+                self._batch.leave(text)
+                delivery.paused = time.monotonic()
+            urgent = urgent or bool(event.ended) or text.written == text.first + 1
+        if urgent or time.monotonic() - self._woken > _WAKE:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Tell the readers that there is something to read, once for each loop."""
+        self._woken = time.monotonic()
+        news, self._news = self._news, set()
+        for loop in {delivery.loop for delivery in news}:
+            there = [delivery for delivery in news if delivery.loop is loop]
+            try:
+                loop.call_soon_threadsafe(lambda there=there: [delivery.wake() for delivery in there])
+            except RuntimeError:  # the loop is closed, and its readers are gone with it
+                for delivery in there:
+                    delivery.left = True
+
+    def _end_all(self, error: Exception) -> None:
+        with self._changed:
+            for text in list(self._running):
+                self._tally.failed += 1
+                self._let_go(text, error)
+            for delivery in self._line:
+                self._tell(delivery, error)
+            self._line.clear()
+        self._wake()
+
+
+def write(
+    checkpoint: Checkpoint, prompt: str, settings: SamplingConfig, after: Moment | None = None
+) -> Iterator[TokenEvent]:
+    """The events of one text, the same as an engine's, without a thread or an event loop. Raises Refused."""
+    runtime = open_runtime(checkpoint)
+    text = Text(_start(prompt, after, checkpoint.tokenizer, runtime), settings, checkpoint.tokenizer)
+    batch = Batch(runtime, slots=1)
+    batch.join(text)
+    while len(batch):
+        for _, event in batch.turn():
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+def _start(prompt: str, after: Moment | None, tokenizer: Tokenizer, runtime: Runtime) -> Moment:
+    """Where a text begins: after a line break and the prompt, or after a moment and a prompt that is set there."""
+    if after is None:
+        ids = (*tokenizer.encode("\n"), *tokenizer.encode(prompt))
+        hidden, cell = runtime.initial_state(1)
+        after = Moment(ids, written=0, read=0, state=State(hidden[:, 0], cell[:, 0]))
+    elif prompt:
+        ids = (*after.ids, *tokenizer.encode(prompt, after=tokenizer.decode(after.ids[-8:])))
+        after = Moment(ids, written=0, read=after.read, state=after.state)
+    if (length := len(after.ids) - after.read) > LONGEST_PROMPT:
+        raise Refused(f"the prompt has {length:,} tokens: shorten it to {LONGEST_PROMPT:,}")
+    return after

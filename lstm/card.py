@@ -60,9 +60,8 @@ def _training(facts: dict) -> list[str]:
     ]
     if parent := facts["parent"]:
         before = parent["metrics"]
-        lines.append(
-            f"- Began from {parent['name']} (manifest {parent['sha256'][:12]}): {_effort(before)}, `{before['command']}`"
-        )
+        lines.append(f"- Began from {parent['name']} (its manifest's SHA-256 begins {parent['sha256'][:12]}):")
+        lines.append(f"  {_effort(before)}, `{before['command']}`")
     return [*lines, ""]
 
 

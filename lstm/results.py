@@ -57,7 +57,14 @@ def weight_bytes(model: LanguageModel) -> bytes:
     return safetensors.numpy.save(tensors)
 
 
-def write(out: Path, model: LanguageModel, tokenizer: Tokenizer, facts: dict, samples: Mapping[float, str]) -> None:
+def write(
+    out: Path,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    facts: dict,
+    samples: Mapping[float, str] | None = None,
+    graph: bytes = b"",
+) -> None:
     """Put a checkpoint in the folder, in the place of an earlier one of the same run. Raises Refused on a full disk."""
     files = {
         "config.json": (model.config.model_dump_json(indent=1) + "\n").encode(),
@@ -65,8 +72,10 @@ def write(out: Path, model: LanguageModel, tokenizer: Tokenizer, facts: dict, sa
         "tokenizer.model": tokenizer.model,
         "metrics.json": (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode(),
         "curve.png": figures.learning_curves({out.name: facts["history"]}),
-        "README.md": card.model_card(out.name, model.config, facts, samples).encode(),
+        "README.md": card.model_card(out.name, model.config, facts, samples or {}).encode(),
     }
+    if graph:
+        files["model.onnx"] = graph
     checkpoint.save(out, files, replace=True)
 
 

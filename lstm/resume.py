@@ -46,7 +46,7 @@ def save(run: Run, folder: Path) -> None:
         {
             "model": run.model.state_dict(),
             "average": run.average.state_dict() if run.average else None,
-            "optimizer": run.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
             "state": tuple(run.state),
             "cursor": tuple(run.lanes.cursor),
             "random": torch.get_rng_state(),
@@ -79,7 +79,8 @@ def load(run: Run, folder: Path) -> None:
     run.model.load_state_dict(saved["model"])
     if run.average:
         run.average.load_state_dict(saved["average"])
-    run.optimizer.load_state_dict(saved["optimizer"])
+    for optimizer, state in zip(run.optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     device = run.state.hidden.device
     run.state = State(*(part.to(device) for part in saved["state"]))
     run.lanes.seek(Cursor(*saved["cursor"]))

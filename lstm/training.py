@@ -23,7 +23,7 @@ class Run:
     model: LanguageModel
     lanes: Lanes
     state: State
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     average: AveragedModel | None
     dtype: torch.dtype
     train_bytes: int
@@ -58,19 +58,35 @@ def start(config: TrainConfig, model: LanguageModel, ids_of: Callable[[int], np.
     """
     device = choose_device(config.device)
     model.to(device)
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return Run(
         config=config,
         model=model,
         lanes=Lanes(ids_of, config.lanes, config.window, config.seed),
         state=model.initial_state(config.lanes),
-        optimizer=torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True),
+        optimizers=make_optimizers(model, config),
         average=AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None,
         dtype=choose_dtype(config.precision, device),
         train_bytes=train_bytes,
     )
+
+
+def make_optimizers(model: LanguageModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices inside, AdamW for the embedding and the biases.
+
+    Each group remembers its peak rate; Muon's updates are scaled to AdamW's size (Liu et al. 2025).
+    """
+    inner = [p for p in model.parameters() if p.dim() == 2 and p is not model.embedding]
+    biases = [p for p in model.parameters() if p.dim() == 1]
+    decay, peak = config.weight_decay, config.learning_rate
+    groups = [
+        {"params": [model.embedding], "peak": peak, "weight_decay": decay},
+        {"params": biases, "peak": peak, "weight_decay": 0.0},
+    ]
+    matrices = [{"params": inner, "peak": config.matrix_rate, "weight_decay": decay}]
+    return [
+        torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.99), fused=True),
+        torch.optim.Muon(matrices, lr=config.matrix_rate, adjust_lr_fn="match_rms_adamw"),
+    ]
 
 
 def choose_device(name: str) -> torch.device:
@@ -88,12 +104,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def learning_rate(config: TrainConfig, progress: float) -> float:
-    """Linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
-    if progress < config.warmup:
-        return config.learning_rate * max(progress / config.warmup, 0.01)
-    after = (progress - config.warmup) / (1 - config.warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * after))
+def rate_factor(warmup: float, progress: float) -> float:
+    """Part of the peak rate: a linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def take_step(run: Run) -> float:
@@ -116,10 +131,12 @@ def take_step(run: Run) -> float:
         raise Refused(
             f"the gradient of step {run.step + 1} is not finite: lower learning_rate = {config.learning_rate}"
         )
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(config, run.progress)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
+    factor = rate_factor(config.warmup, run.progress)
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     if run.average:
         run.average.update_parameters(run.model)
     run.state = State(state.hidden.detach(), state.cell.detach())

@@ -13,7 +13,9 @@ import torch
 from lstm import checkpoint, corpus, results, resume, training
 from lstm.config import ModelConfig, Refused, SamplingConfig, TrainConfig
 from lstm.data import write_ids
-from lstm.display import Display, stop_on_signals, write
+from lstm.display import Display, stop_on_signals
+from lstm.engine import write
+from lstm.export import export
 from lstm.model import LanguageModel
 from lstm.tokenizer import Tokenizer
 
@@ -136,7 +138,7 @@ def watch(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, pare
             display.update(moment)
             if moment.score:
                 if moment.score.bits_per_byte <= min(row["valid_bits_per_byte"] for row in run.history):
-                    results.write(out, run.reader, tokenizer, results.metrics(run, texts.sources, parent), {})
+                    results.write(out, run.reader, tokenizer, results.metrics(run, texts.sources, parent))
                 resume.save(run, folder)
         if run.progress < 1:
             resume.save(run, folder)
@@ -145,12 +147,17 @@ def watch(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, pare
 
 
 def finish(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None) -> None:
-    """Score the best weights as they were saved and write the checkpoint for good."""
+    """Score the best weights as they were saved, add the graph that serves them, and samples that it wrote."""
     _, model = results.open_checkpoint(out)
     facts = results.metrics(run, texts.sources, parent)
     facts["scores"] = results.score(model, tokenizer, texts.valid, texts.test)
-    samples = {heat: write(model, tokenizer, SamplingConfig(temperature=heat, length=150)) for heat in (0.5, 0.8, 1.0)}
-    results.write(out, model, tokenizer, facts, samples)
+    graph = export(checkpoint.load(out).weights(), model.config, tokenizer, texts.valid)
+    results.write(out, model, tokenizer, facts, graph=graph)
+    saved, samples = checkpoint.load(out), {}
+    for temperature in (0.5, 0.8, 1.0):
+        events = write(saved, "", SamplingConfig(temperature=temperature, length=150))
+        samples[temperature] = "".join(event.text for event in events)
+    results.write(out, model, tokenizer, facts, samples, graph)
     for name, score in facts["scores"].items():
         print(f"{name}: {score['bits_per_byte']:.4f} bits per byte, perplexity {score['perplexity']:.2f}")
     print(f"{out} is ready: python app.py --checkpoint {out}")

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, run
 
 from lstm.config import Refused, TrainConfig, load_preset
-from lstm.training import choose_device, learning_rate
+from lstm.training import choose_device, rate_factor
 
 TINY = ["train.py", "--preset", "tiny"]
 
@@ -26,7 +26,7 @@ def test_a_run_leaves_a_whole_checkpoint_that_learnt(tiny_checkpoint):
     metrics = json.loads((tiny_checkpoint / "metrics.json").read_text())
     assert metrics["history"][-1]["valid_bits_per_byte"] < metrics["history"][0]["valid_bits_per_byte"]
     assert metrics["scores"]["valid"]["bits_per_byte"] < 2.5
-    assert metrics["steps"] == 60
+    assert metrics["steps"] == 150
     assert not tiny_checkpoint.with_name("tiny.run").exists()
 
 
@@ -87,7 +87,8 @@ def test_a_child_keeps_weights_and_tokenizer_and_names_its_parent(tiny_checkpoin
         (["--preset", "vast"], "vast"),
         (["--corpus", "nowhere.txt"], "nowhere.txt"),
         (["--corpus", "docs/nothing"], "docs/nothing"),
-        (["--corpus", "LICENSE", "--lanes", "4000"], "lanes"),
+        (["--corpus", "LICENSE"], "LICENSE"),
+        (["--lanes", "4000", "--window", "4000"], "lanes"),
         (["--valid", "nowhere.txt"], "nowhere.txt"),
         (["--from", "nowhere"], "nowhere"),
         (["--resume"], "resume"),
@@ -119,7 +120,7 @@ def test_a_tiny_corpus_an_empty_one_and_an_existing_output_are_refused(texts, tm
 def test_presets_and_files_of_settings_are_read(tmp_path):
     (tmp_path / "mine.yaml").write_text("lanes: 3\nminutes: 2\n")
     assert load_preset(str(tmp_path / "mine.yaml")) == {"lanes": 3, "minutes": 2}
-    assert load_preset("tiny")["steps"] == 60
+    assert load_preset("tiny")["steps"] == 150
     (tmp_path / "bad.toml").write_text("lanes 3")
     with pytest.raises(Refused, match=r"bad\.toml"):
         load_preset(str(tmp_path / "bad.toml"))
@@ -128,12 +129,11 @@ def test_presets_and_files_of_settings_are_read(tmp_path):
 
 
 def test_the_rate_rises_then_falls_to_nothing():
-    config = TrainConfig(learning_rate=1.0, warmup=0.1)
-    rates = [learning_rate(config, n / 100) for n in range(101)]
-    assert max(rates) == rates[10] == 1.0
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == 0
+    factors = [rate_factor(0.1, n / 100) for n in range(101)]
+    assert max(factors) == factors[10] == 1.0
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[-1] == 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -54,9 +54,10 @@ class TrainConfig(Settings):
     steps: int = Field(0, ge=0, description="how many steps to train instead of minutes")
     lanes: int = Field(32, ge=1, le=4096, description="rows of a batch, each a stretch of the text read in order")
     window: int = Field(64, ge=1, le=4096, description="tokens of each lane in a step (truncated backpropagation)")
-    learning_rate: float = Field(4e-3, gt=0, le=100, description="AdamW's rate at its peak")
+    learning_rate: float = Field(4e-3, gt=0, le=100, description="peak rate of AdamW, for embedding and biases")
+    matrix_rate: float = Field(0.01, gt=0, le=100, description="peak rate of Muon, for the other matrices")
     warmup: float = Field(0.02, ge=0, lt=1, description="part of the run in which the rate rises to its peak")
-    weight_decay: float = Field(0.1, ge=0, le=10, description="AdamW's decay of the matrices")
+    weight_decay: float = Field(0.1, ge=0, le=10, description="decay of the weights, biases left out")
     clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the running average of the weights, 0 for none")
     dropout_embedding: float = Field(0.0, ge=0, lt=1, description="pieces left out whole, for a window")
@@ -66,6 +67,9 @@ class TrainConfig(Settings):
     dropout_recurrent: float = Field(0.0, ge=0, lt=1, description="weights left out of the recurrent matrices")
     subword_alpha: float = Field(
         0.0, ge=0, le=10, description="smoothness of sampled segmentations, 0 for the best one"
+    )
+    wrap: int = Field(
+        0, ge=0, le=1000, description="set texts in lines of at most so many characters, 0 for as they are"
     )
     evaluations: int = Field(10, ge=1, le=10_000, description="how often the validation text is read during the run")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random draw")

@@ -148,10 +148,10 @@ class StopStrings:
         if not self._strings:
             return text, False
         held = self._held + text
-        found = [place for place in (held.find(string) for string in self._strings) if place >= 0]
+        found = [(held.find(string) + len(string), -len(string)) for string in self._strings if string in held]
         if found:
             self._held = ""
-            return held[: min(found)], True
+            return held[: sum(min(found))], True  # of several, the one that is complete first
         keep = max(_overlap(held, string) for string in self._strings)
         self._held = held[len(held) - keep :]
         return held[: len(held) - keep], False

@@ -69,6 +69,17 @@ class LanguageModel(nn.Module):
 
         Dropout applies only in training mode. Products run in dtype, float32 or bfloat16.
         """
+        features, state = self.features(ids, state, dropout, dtype)
+        return self.logits(features), state
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What the features say of each piece: (..., E) -> (..., V)."""
+        return F.linear(features, self.embedding.to(features.dtype), self.output_bias.to(features.dtype))
+
+    def features(
+        self, ids: Tensor, state: State, dropout: Dropout = NO_DROPOUT, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, State]:
+        """Read windows up to the output matrix: ids (B, T) -> features (B, T, E), state after the last token."""
         if not self.training:
             dropout = NO_DROPOUT
         table = _drop_rows(self.embedding, dropout.embedding)
@@ -83,9 +94,8 @@ class LanguageModel(nn.Module):
             hidden.append(h)
             cell.append(c)
             x = _locked(x, dropout.hidden if layer + 1 < self.config.layers else dropout.output)
-        x = F.linear(x, self.projection.to(dtype))
-        logits = F.linear(x.transpose(0, 1), self.embedding.to(dtype), self.output_bias.to(dtype))
-        return logits, State(torch.stack(hidden).float(), torch.stack(cell).float())
+        x = F.linear(x.transpose(0, 1), self.projection.to(dtype))
+        return x, State(torch.stack(hidden).float(), torch.stack(cell).float())
 
     def step(self, ids: Tensor, state: State) -> tuple[Tensor, State, Gates]:
         """Read one token a row: ids (B,) -> logits (B, V), the next state, the gates of every layer."""
@@ -101,7 +111,7 @@ class LanguageModel(nn.Module):
             hidden.append(h)
             cell.append(c)
             gates.append((i, f, g, o))
-        logits = x @ self.projection.t() @ self.embedding.t() + self.output_bias
+        logits = self.logits(x @ self.projection.t())
         return logits, State(torch.stack(hidden), torch.stack(cell)), Gates(*map(torch.stack, zip(*gates, strict=True)))
 
 

@@ -67,7 +67,19 @@ def test_a_resumed_run_ends_with_the_very_same_weights(texts, tmp_path, moment):
 
 def test_a_child_keeps_weights_and_tokenizer_and_names_its_parent(tiny_checkpoint, texts, tmp_path):
     words = [*TINY, "--from", tiny_checkpoint, "--corpus", texts / "test.txt", "--valid", texts / "valid.txt"]
-    done = run(*words, "--steps", "3", "--lanes", "2", "--learning-rate", "1e-9", "--out", tmp_path / "child")
+    done = run(
+        *words,
+        "--steps",
+        "3",
+        "--lanes",
+        "2",
+        "--learning-rate",
+        "1e-9",
+        "--matrix-rate",
+        "1e-9",
+        "--out",
+        tmp_path / "child",
+    )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "child" / "metrics.json").read_text())
     assert metrics["parent"]["name"] == "tiny"

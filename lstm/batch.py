@@ -94,6 +94,8 @@ class Batch:
         if text.read + 1 < len(text.ids):
             self._reading.add(text)
         else:
+            if text.wants_kept():
+                text.keep(text.state)
             self._writing.add(text)
             self._settings = None
 

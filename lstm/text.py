@@ -72,7 +72,8 @@ class Text:
                 self._stops.push(text)
         if moment.told:
             self._decoder.flush()
-        self._states: list[tuple[int, State]] = [(moment.read, moment.state)]
+        self._start = (moment.read, moment.state)
+        self._states: list[tuple[int, State]] = []  # how much was read, and the state after it
         self._interval = 1  # tokens between two kept states
 
     @property
@@ -89,11 +90,11 @@ class Text:
         return self._uniform.at(self.written)
 
     def wants_kept(self) -> bool:
-        """Whether the state is due to be kept, now that all ids but the last were read."""
-        return self.read - self._states[-1][0] >= self._interval
+        """Whether the state after the ids that were read is due to be kept."""
+        return not self._states or self.read - self._states[-1][0] >= self._interval
 
     def keep(self, state: State) -> None:
-        """Keep a state (L, H) that stands after the ids that were read, so that a moment near here costs few steps."""
+        """Keep the state (L, H) after the ids that were read, so that a moment near here costs few steps."""
         self._states.append((self.read, state))
         if len(self._states) > _KEPT_STATES:
             del self._states[1::2]
@@ -105,7 +106,7 @@ class Text:
         if not self.first <= written <= self.written:
             raise IndexError(f"position {written} is not in {self.first} to {self.written}")
         length = self.prompt + written
-        read, state = next(kept for kept in reversed(tuple(self._states)) if kept[0] < length)
+        read, state = next((kept for kept in reversed(tuple(self._states)) if kept[0] < length), self._start)
         told = bool(self.ended) and written == self.written
         return Moment(tuple(self.ids[:length]), written, read, state, told)
 

@@ -8,6 +8,8 @@ import time
 from lstm.arguments import Parser, add_settings, given, run
 from lstm.config import Refused, SamplingConfig
 
+ADAPT = "how it learns from what it has just read: a neural cache, dynamic evaluation, or both (default: none)"
+
 
 def main(words: list[str]) -> None:
     """Choose a command and call it."""
@@ -24,6 +26,7 @@ def main(words: list[str]) -> None:
     scoring.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder made by train.py")
     scoring.add_argument("text", metavar="TEXTFILE", help="the text to score, byte for byte")
     scoring.add_argument("--context", metavar="FILE", help="a text that is read before it, not scored")
+    scoring.add_argument("--adapt", choices=["none", "cache", "dynamic", "both"], default="none", help=ADAPT)
     scoring.add_argument("--json", action="store_true", help="print one JSON object")
     scoring.set_defaults(command=evaluate)
 
@@ -45,16 +48,17 @@ def generate(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score a text."""
-    from lstm import corpus, results
-    from lstm.evaluation import evaluate as score
+    from lstm import adaptation, checkpoint, corpus, results
 
     tokenizer, model = results.open_checkpoint(arguments.checkpoint)
+    chosen = checkpoint.load(arguments.checkpoint).metrics.get("adaptation", {})
     text = corpus.read_exact(arguments.text)
     if not text:
         raise Refused(f"{arguments.text} is empty: give a text to score")
     context = corpus.read_exact(arguments.context) if arguments.context else ""
     began = time.perf_counter()
-    found = score(model, tokenizer, text, context)
+    config = adaptation.AdaptationConfig.checked(**chosen)
+    found = adaptation.evaluate(model, tokenizer, text, context, arguments.adapt, config)
     figures = {
         "bits_per_byte": found.bits_per_byte,
         "perplexity": found.perplexity,

@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from lstm import evaluation
 from lstm.config import Settings
 from lstm.evaluation import Score
 from lstm.model import LanguageModel, surprise
 from lstm.tokenizer import Tokenizer
+
+_ENOUGH = 3000  # tokens of the validation text on which settings are compared
 
 Adapt = Literal["none", "cache", "dynamic", "both"]
 
@@ -22,11 +25,11 @@ Adapt = Literal["none", "cache", "dynamic", "both"]
 class AdaptationConfig(Settings):
     """How a model adapts as it reads; chosen on the validation text, kept with the checkpoint."""
 
-    cache_weight: float = Field(0.1, ge=0, le=1, description="the cache's share of the prediction")
-    cache_sharpness: float = Field(10.0, ge=0, le=1000, description="how much likeness of the features counts")
+    cache_weight: float = Field(0.15, ge=0, le=1, description="the cache's share of the prediction")
+    cache_sharpness: float = Field(16.0, ge=0, le=1000, description="how much likeness of the features counts")
     cache_size: int = Field(4000, ge=1, le=1_000_000, description="tokens that the cache remembers")
-    dynamic_rate: float = Field(1e-3, ge=0, le=10, description="size of the updates, relative to each weight's gradients")
-    dynamic_decay: float = Field(0.0, ge=0, le=1, description="pull of an update back to the trained weights")
+    dynamic_rate: float = Field(1e-3, ge=0, le=10, description="size of an update for a weight's usual gradient")
+    dynamic_decay: float = Field(0.01, ge=0, le=1, description="pull of an update back to the trained weights")
     segment: int = Field(16, ge=1, le=4096, description="tokens read between two updates")
 
 
@@ -37,6 +40,8 @@ def evaluate(
 
     Nothing is learnt from a token before it was scored. The given model is left as it was.
     """
+    if adapt == "none":
+        return evaluation.evaluate(model, tokenizer, text, context)
     before, ids = tokenizer.encode(context), tokenizer.encode(text, after=context)
     whole = torch.tensor(tokenizer.encode("\n") + before + ids)
     features, nats = _read(model, whole, config if adapt in ("dynamic", "both") else None)
@@ -85,7 +90,7 @@ def with_cache(features: Tensor, targets: Tensor, nats: Tensor, config: Adaptati
 
     Likeness is the cosine of the features; each place votes for the token that followed it.
     """
-    unit = F.normalize(features.float(), dim=1)
+    unit, targets = F.normalize(features.float(), dim=1), targets.to(features.device)
     mixed = []
     for start in range(0, len(targets), chunk):
         rows = torch.arange(start, min(start + chunk, len(targets)), device=unit.device)
@@ -97,7 +102,9 @@ def with_cache(features: Tensor, targets: Tensor, nats: Tensor, config: Adaptati
         votes = config.cache_sharpness * unit[rows] @ unit[columns].t()
         past = (columns[None] < rows[:, None]) & (columns[None] >= rows[:, None] - config.cache_size)
         votes = votes.masked_fill(~past, -math.inf)
-        hits = votes.masked_fill(targets[columns][None].to(unit.device) != targets[rows][:, None].to(unit.device), -math.inf)
+        hits = votes.masked_fill(
+            targets[columns][None].to(unit.device) != targets[rows][:, None].to(unit.device), -math.inf
+        )
         share = (hits.logsumexp(1) - votes.logsumexp(1)).double().exp()
         weight = torch.where(past.any(1), config.cache_weight, 0.0).double()
         mixed.append(-torch.log((1 - weight) * torch.exp(-nats[rows]) + weight * share.nan_to_num(0.0)))
@@ -105,14 +112,11 @@ def with_cache(features: Tensor, targets: Tensor, nats: Tensor, config: Adaptati
 
 
 def choose(model: LanguageModel, tokenizer: Tokenizer, valid: str) -> AdaptationConfig:
-    """The settings that read the validation text best, one after another: the rate, the decay, then the cache."""
-    config = AdaptationConfig()
-
-    def best(adapt: Adapt, **grid: list) -> AdaptationConfig:
-        names, trials = list(grid), itertools.product(*grid.values())
-        candidates = [config.model_copy(update=dict(zip(names, trial, strict=True))) for trial in trials]
-        return min(candidates, key=lambda c: evaluate(model, tokenizer, valid, "", adapt, c).nats)
-
-    config = best("dynamic", dynamic_rate=[1e-5, 3e-5, 1e-4, 3e-4, 1e-3])
-    config = best("dynamic", dynamic_decay=[0.0, 1e-3, 1e-2])
-    return best("both", cache_weight=[0.03, 0.06, 0.1, 0.15], cache_sharpness=[8.0, 12.0, 16.0, 24.0])
+    """The settings of a small grid that read the validation text best: first the updates, then the cache."""
+    whole = torch.tensor(tokenizer.encode("\n") + tokenizer.encode(valid)[:_ENOUGH])
+    rates = [AdaptationConfig(dynamic_rate=rate) for rate in (3e-4, 1e-3, 3e-3)]
+    readings = [(config, *_read(model, whole, config)) for config in rates]
+    config, features, nats = min(readings, key=lambda reading: float(reading[2].sum()))
+    grid = itertools.product((0.05, 0.1, 0.15, 0.2), (8.0, 12.0, 16.0, 24.0))
+    caches = [config.model_copy(update={"cache_weight": w, "cache_sharpness": s}) for w, s in grid]
+    return min(caches, key=lambda c: float(with_cache(features, whole[1:], nats, c).sum()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lstm import checkpoint, corpus, results, resume, training
+from lstm import adaptation, checkpoint, corpus, results, resume, training
 from lstm.config import ModelConfig, Refused, SamplingConfig, TrainConfig
 from lstm.data import write_ids
 from lstm.display import Display, stop_on_signals
@@ -151,6 +151,8 @@ def finish(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, par
     _, model = results.open_checkpoint(out)
     facts = results.metrics(run, texts.sources, parent)
     facts["scores"] = results.score(model, tokenizer, texts.valid, texts.test)
+    print("choosing how to adapt while reading, on the validation text", flush=True)
+    facts["adaptation"] = adaptation.choose(model, tokenizer, texts.valid).model_dump()
     graph = export(checkpoint.load(out).weights(), model.config, tokenizer, texts.valid)
     results.write(out, model, tokenizer, facts, graph=graph)
     saved, samples = checkpoint.load(out), {}

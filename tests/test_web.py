@@ -11,13 +11,14 @@ from lstm.engine import TokenEvent
 from lstm.web import guard
 from lstm.web.frames import frames
 
-GOOD = ["Once", 0.8, 40, 20, 7]
+GOOD = ["Once", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1]
+CHECK = guard.validator(guard.WRITE)
 
 
 def event(position: int, text: str, ended: str = "") -> TokenEvent:
     return TokenEvent(
         stream=0, position=position, id=position, text=text, log_probability=-math.log(4), entropy=math.log(2),
-        alternatives=((1, 0.5), (2, 0.25)), seconds=0.01 * position, ended=ended,
+        rank=0, alternatives=((1, 0.5), (2, 0.25)), seconds=0.01 * position, ended=ended,
     )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def test_frames_add_up_to_the_text_and_the_whole_is_sent_once():
     ]
     assert whole["ended"] == "length"
     assert whole["count"] == 40
-    assert tokens[3] == [3, " word3", 2.0, 1.0, [1, 0.5, 2, 0.25]]
+    assert tokens[3] == [3, " word3", 2.0, 1.0, 0, [1, 0.5, 2, 0.25]]
 
 
 def test_the_first_token_goes_at_once_and_the_others_at_most_twenty_times_a_second():
@@ -58,21 +59,34 @@ def test_the_first_token_goes_at_once_and_the_others_at_most_twenty_times_a_seco
         (1, "0.8", "number"), (1, True, "number"), (1, math.nan, "number"), (1, math.inf, "number"),
         (1, -0.1, "0 to 2"),
         (2, 1.5, "whole"), (2, 201, "200"), (2, None, "whole"), (3, 0, "1 to 2,000"), (3, 10**400, "2,000"),
-        (3, {}, "whole"), (4, -1, "seed"), (4, 2**31, "seed"),
+        (3, {}, "whole"), (4, -1, "seed"), (4, 2**31, "seed"), (5, 1.1, "Top-p"), (6, "", "Min-p"),
+        (7, 0.5, "penalty"), (8, None, "text"),
+        (8, "a\n" * 9, "at most 8"), (8, "x" * 101, "100"), (9, None, "list"), (9, [1, -1], "no token"),
+        (9, [True], "no token"),
+        (9, [0] * 4001, "4,000"), (10, 0.5, "whole"),
     ],
 )  # fmt: skip
 def test_the_guard_refuses_by_name(place, value, word):
     values = [*GOOD]
     values[place] = value
-    verdicts = guard.check_write(*values)
-    assert [v["is_valid"] for v in verdicts] == [n != place for n in range(5)]
+    verdicts = CHECK(*values)
+    assert [v["is_valid"] for v in verdicts] == [n != place for n in range(len(GOOD))]
     assert word.lower() in verdicts[place]["message"].lower()
     assert len(verdicts[place]["message"]) < 120
 
 
 def test_the_guard_lets_good_values_pass():
-    assert all(v["is_valid"] for v in guard.check_write("", 0, 0, 2000, 0))
-    assert all(v["is_valid"] for v in guard.check_write("\x00 \u202e {{x}} ${y}", 2.0, 200.0, 1.0, 2**31 - 1))
+    assert all(v["is_valid"] for v in CHECK("", 0, 0, 2000, 0, 0, 0, 1, "", [], -1))
+    hot = ["\x00 \u202e {{x}} ${y}", 2.0, 200.0, 1.0, 2**31 - 1, 1.0, 1.0, 2.0, "a\nb", [0, 65_535], 3.0]
+    assert all(v["is_valid"] for v in CHECK(*hot))
+
+
+def test_settings_reach_the_engine_as_they_were_meant():
+    settings = guard.settings(
+        "\\n\\n\nThe end\n", temperature=0, top_k=40.0, length=5.0, seed=7.0, top_p=0.9, min_p=0, repetition_penalty=1
+    )
+    assert settings.stop == ("\n\n", "The end")
+    assert (settings.top_k, settings.length, settings.seed) == (40, 5, 7)
 
 
 @pytest.mark.parametrize("broken", [False, True])

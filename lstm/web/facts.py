@@ -11,6 +11,24 @@ def parameters(config: ModelConfig) -> int:
     return V * E + 4 * H * (inputs + L * H + L) + E * H + V
 
 
+def everything(checkpoint: Checkpoint) -> dict:
+    """How a model came to be: its shape, its texts, its training, its scores and its learning curve."""
+    known = (
+        "command",
+        "hardware",
+        "precision",
+        "corpus",
+        "settings",
+        "steps",
+        "tokens",
+        "seconds",
+        "history",
+        "scores",
+    )
+    metrics = {name: checkpoint.metrics[name] for name in known if name in checkpoint.metrics}
+    return {**of(checkpoint), "shape": checkpoint.config.model_dump(), "metrics": metrics}
+
+
 def of(checkpoint: Checkpoint) -> dict[str, str | int | float]:
     """Name, size and bits per byte of a model; the score is left out where its metrics hold none."""
     about = {"name": checkpoint.path.name, "parameters": parameters(checkpoint.config), "digest": checkpoint.digest}

@@ -1,41 +1,53 @@
-"""The page's layout: what stands where, and which action each control calls. The panel itself lives in assets/."""
+"""The page's layout: what stands where, and which action of the panel each control calls."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
 
 from lstm.engine import Engine
-from lstm.web import facts, guard
-from lstm.web.frames import frames
+from lstm.web import endpoints, facts, guard
 
 ASSETS = Path(__file__).parent / "assets"
 MOUNT = (
     "import(new URL('jungle/{module}.js', document.baseURI)).then((module) => module.mount(element, props, trigger))"
 )
+PRESETS = {
+    "Careful": {"temperature": 0.5, "top_k": 20},
+    "Balanced": {"temperature": 0.8, "top_k": 40},
+    "Wild": {"temperature": 1.2, "top_k": 200},
+    "Greedy": {"temperature": 0, "top_k": 0},
+}
+PLAIN = {"top_p": 1, "min_p": 0, "repetition_penalty": 1, "stop": ""}  # what a preset sets besides
 
 
 def build(engine: Engine, readers: int) -> gr.Blocks:
     """The page for one engine, with at most `readers` streams side by side."""
     with gr.Blocks(title="Jungle LSTM", analytics_enabled=False, fill_height=True, fill_width=True) as demo:
-        _fixed("header", value=facts.of(engine.checkpoint))
+        about = facts.of(engine.checkpoint)
+        _fixed("header", about)
         with gr.Row(elem_id="room"):
             with gr.Column(elem_id="desk", min_width=0):
                 controls = _controls()
                 _buttons(controls)
             with gr.Column(elem_id="wall", min_width=0):
-                panel = _fixed("panel")
+                panel = _fixed("panel", about)
         _actions(panel, controls)
-        _writing(engine, panel, controls, readers)
+        endpoints.add(panel, engine, controls, readers)
     return demo
 
 
 def _controls() -> dict[str, Component]:
     """The settings of a text by the names that the engine knows them by, in the order of the API."""
-    prompt = gr.Textbox(label="Prompt", lines=3, max_lines=6, placeholder="How does the story begin?", elem_id="prompt")
+    prompt = gr.Textbox(
+        "", label="Prompt", lines=3, max_lines=6, placeholder="How does the story begin?", elem_id="prompt"
+    )  # fmt: skip
     with gr.Column(elem_id="settings", min_width=0):
+        with gr.Row(elem_id="presets"):
+            for name, values in PRESETS.items():
+                _set(gr.Button(name, min_width=0), {**PLAIN, **values})
         temperature = gr.Slider(
             0, guard.HOTTEST, 0.8, step=0.05, label="Temperature", elem_id="temperature",
             info="0 takes the likeliest token, more is bolder",
@@ -53,19 +65,53 @@ def _controls() -> dict[str, Component]:
                 info="same seed, same text",
             )  # fmt: skip
             gr.Checkbox(False, label="Keep", elem_id="keep-seed", min_width=0, container=False)
-    return {"prompt": prompt, "temperature": temperature, "top_k": top_k, "length": length, "seed": seed}
+        folded = _folded()
+        _fixed("odds")
+    return {
+        "prompt": prompt, "temperature": temperature, "top_k": top_k, "length": length, "seed": seed, **folded
+    }  # fmt: skip
+
+
+def _folded() -> dict[str, Component]:
+    """Settings that few readers need."""
+    with gr.Accordion("More settings", open=False, elem_id="more"):
+        top_p = gr.Slider(
+            0,
+            1,
+            1,
+            step=0.01,
+            label="Top-p",
+            elem_id="top-p",
+            info="draws among the likeliest with so much of the odds",
+        )
+        min_p = gr.Slider(
+            0, 1, 0, step=0.01, label="Min-p", elem_id="min-p", info="leaves out what has less than so much of the best"
+        )
+        penalty = gr.Slider(
+            1, guard.STERNEST, 1, step=0.05, label="Repetition penalty", elem_id="penalty",
+            info="above 1, recent tokens are less likely again",
+        )  # fmt: skip
+        stop = gr.Textbox(
+            "",
+            label="Stop at",
+            lines=1,
+            max_lines=3,
+            elem_id="stop-strings",
+            info=r"ends the text there; one a line, \n for a break",
+        )
+    return {"top_p": top_p, "min_p": min_p, "repetition_penalty": penalty, "stop": stop}
 
 
 def _buttons(controls: Mapping[str, Component]) -> None:
     with gr.Row(elem_id="buttons"):
-        generate = gr.Button("Generate", variant="primary", elem_id="generate", min_width=0)
-        proceed = gr.Button("Continue", elem_id="continue", min_width=0)
-        stop = gr.Button("Stop", elem_id="stop", min_width=0)
-        fold = gr.Button("Settings", elem_id="fold", min_width=0)
-    _call(generate, "generate", controls)
-    _call(proceed, "proceed", controls)
-    _call(stop, "stop")
-    _call(fold, "fold")
+        for name, action in [
+            ("Generate", "generate"), ("Stop", "stop"), ("Settings", "fold"),
+            ("Continue", "proceed"), ("Undo", "undo"), ("Again", "again"),
+        ]:  # fmt: skip
+            kind = "primary" if name == "Generate" else "secondary"
+            button = gr.Button(name, variant=kind, elem_id=action, min_width=0)
+            everything = list(controls.values())
+            button.click(None, everything, None, js=_script(action, controls), api_visibility="private")
 
 
 def _actions(panel: gr.HTML, controls: Mapping[str, Component]) -> None:
@@ -76,41 +122,20 @@ def _actions(panel: gr.HTML, controls: Mapping[str, Component]) -> None:
     panel.select(None, None, everything, js="() => window.jungle.wanted()", api_visibility="private")
 
 
-def _writing(engine: Engine, panel: gr.HTML, controls: Mapping[str, Component], readers: int) -> None:
-    """The endpoint that writes. The panel reads its queue itself, so that no frame is lost on the way to the screen."""
-
-    async def write(prompt: str, temperature: float, top_k: int, length: int, seed: int) -> AsyncIterator[str]:
-        """Write on from a prompt. Each answer is a frame (JSON), the last one holds the whole text."""
-        async for frame in frames(engine.stream(prompt, guard.settings(temperature, top_k, length, seed))):
-            yield frame
-
-    panel.submit(
-        write,
-        list(controls.values()),
-        gr.Textbox(visible=False, label="frame"),
-        validator=guard.check_write,
-        preprocess=False,  # the guard sees what was sent, not what Gradio makes of it
-        api_name="write",
-        concurrency_limit=readers,
-        concurrency_id="engine",
-        show_progress="hidden",
-    )
-
-
-def _fixed(name: str, value: dict | None = None) -> gr.HTML:
-    """A piece of page from assets/NAME.html, brought to life by assets/NAME.js. Nothing is ever put into its markup."""
-    markup = (ASSETS / f"{name}.html").read_text(encoding="utf-8")
-    return gr.HTML(
-        value, html_template=markup, js_on_load=MOUNT.format(module=name), apply_default_css=False, elem_id=name
-    )  # fmt: skip
-
-
-def _call(button: gr.Button, action: str, values: Mapping[str, Component] | None = None) -> None:
-    values = values or {}
-    button.click(None, list(values.values()), None, js=_script(action, values), api_visibility="private")
+def _set(button: gr.Button, values: Mapping) -> None:
+    """Bind a button to a change of some controls."""
+    script = f"() => window.jungle?.set({{...window.jungle.settings, ...{json.dumps(values)}}})"
+    button.click(None, None, None, js=script, api_visibility="private")
 
 
 def _script(action: str, values: Mapping[str, Component]) -> str:
     """An action of the panel, which gets the controls' values by name."""
     names = json.dumps(list(values))
     return f"(...values) => window.jungle?.{action}(Object.fromEntries({names}.map((name, n) => [name, values[n]])))"
+
+
+def _fixed(name: str, value: dict | None = None) -> gr.HTML:
+    """A piece of page from assets/NAME.html, brought to life by assets/NAME.js. Nothing is ever put into its markup."""
+    markup = (ASSETS / f"{name}.html").read_text(encoding="utf-8")
+    script = MOUNT.format(module=name)
+    return gr.HTML(value, html_template=markup, js_on_load=script, apply_default_css=False, elem_id=name)

@@ -7,7 +7,7 @@ import pytest
 from conftest import run
 
 pytest_plugins = ["serving"]
-GOOD = ["The grey wolf", 0.8, 40, 20, 7]
+GOOD = ["The grey wolf", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1]
 
 
 def test_a_taken_port_is_said_in_one_sentence(server):
@@ -32,7 +32,7 @@ def test_any_program_may_call_the_endpoint(server):
     assert whole["count"] == 20
 
 
-@pytest.mark.parametrize("data", [[None, *GOOD[1:]], ["a", "b", *GOOD[2:]], [*GOOD[:3], 10**9, 7], []])
+@pytest.mark.parametrize("data", [[None, *GOOD[1:]], ["a", "b", *GOOD[2:]], [*GOOD[:3], 10**9, *GOOD[4:]], []])
 def test_bad_calls_are_refused_before_the_queue(server, data):
     assert call(server, data).status_code in (400, 422)
 

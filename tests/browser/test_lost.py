@@ -25,7 +25,7 @@ def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser):
         assert len(text) > len("The grey wolf")
         own.process.wait()
         own = start(tiny_checkpoint, own.port)
-        page.locator("[data-part=again]").click()
+        page.locator("[data-part=onward]").click()
         expect(panel).to_have_attribute("data-state", "writing")
         assert page.evaluate("jungle.story.text").startswith(text)
     finally:

@@ -93,7 +93,7 @@ def test_stop_stops_the_server_too(open_page, server, size):
     assert 0 < page.evaluate("jungle.story.tokens.length") < 2000
     page.wait_for_timeout(300)
     assert written(page) == so_far
-    page.locator("[data-part=again]").click()
+    page.locator("[data-part=onward]").click()
     state(page, "writing")
     page.keyboard.press("Escape")
     state(page, "stopped")

@@ -33,12 +33,17 @@ export class Stream {
     if (this.stopped) await this.stop();
     const response = await reach(api(`queue/data?session_hash=${session_hash}`));
     if (!response.ok) throw new Lost();
+    let generated = false;
     for await (const message of messages(response)) {
       if (message.msg === "estimation") yield { queued: { place: message.rank + 1, seconds: message.rank_eta } };
       if (message.msg === "unexpected_error") throw new Lost();
-      if (message.msg === "process_generating" && message.success) yield { frame: JSON.parse(message.output.data[0]) };
+      if (message.msg === "process_generating" && message.success) {
+        yield { frame: JSON.parse(message.output.data[0]) };
+        generated = true;
+      }
       if (message.msg === "process_completed") {
         if (!message.success && !this.stopped) throw new Refusal(message.output.error ?? "The server could not go on: try again.");
+        if (!generated && message.output.data) yield { frame: JSON.parse(message.output.data[0]) }; // it told all at once
         return;
       }
     }
@@ -83,4 +88,11 @@ async function reason(response) {
   if (typeof detail === "string") return detail;
   const problems = Array.isArray(detail) ? detail.filter((verdict) => !verdict.is_valid) : [];
   return problems.map((verdict) => verdict.message).join(" ") || `The server answered ${response.status}: try again.`;
+}
+
+/** One question with one answer. */
+export async function ask(endpoint, data) {
+  let answer;
+  for await (const { frame } of new Stream(endpoint, data)) answer = frame ?? answer;
+  return answer;
 }

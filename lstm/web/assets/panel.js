@@ -1,7 +1,11 @@
-// The live panel: one story at a time, and a designed state for everything that can happen to it.
+// The live panel: one story at a time with its variants, and a designed state for everything that can happen to it.
 
 import { Lost, Refusal, Stream } from "./client.js";
+import { Inspector } from "./inspector.js";
 import { Story } from "./story.js";
+import { Tools } from "./tools.js";
+import { Tree } from "./tree.js";
+import { drawTree } from "./margin.js";
 
 const BEGINNINGS = [
   "Mowgli crept through the long grass",
@@ -10,41 +14,57 @@ const BEGINNINGS = [
 ];
 
 export function mount(element, props, trigger) {
-  window.jungle = new Panel(element, trigger);
+  window.jungle = new Panel(element, trigger, props.value);
   trigger("load"); // asks for the controls' values
 }
 
 class Panel {
-  constructor(element, trigger) {
+  constructor(element, trigger, model) {
+    this.model = model;
     this.part = (name) => element.querySelector(`[data-part="${name}"]`);
     this.trigger = trigger;
+    this.tree = new Tree("");
     this.story = new Story(this.part("story"), this.part("page"));
+    this.inspector = new Inspector(this.part("inspector"), {
+      branch: (n, id, rank) => this.branch(n, id, rank),
+      rewind: (n) => this.rewind(n),
+    });
+    this.tools = new Tools(this);
+    this.run = { count: 0 };
     this.stream = null;
     this.invite();
-    this.part("again").addEventListener("click", () => this.proceed(this.settings));
-    window.addEventListener("keydown", (event) => this.key(event), true); // before Gradio's own keys
+    this.listen();
     this.show("empty");
   }
 
-  // What the controls call. settings: prompt, temperature, top_k, length, seed, in the order of the endpoint.
+  // What the controls call. settings: the values of the controls by name, in the order of the endpoint.
 
   generate(settings) {
-    if (!this.stream) this.write(settings, true);
+    const same = this.tree.prompt === settings.prompt;
+    this.write({ settings, tree: same ? this.tree : new Tree(settings.prompt), next: true });
   }
 
+  /** Goes on with the seed of the text, so that it becomes what it would have been had it been longer from the start. */
   proceed(settings) {
-    if (this.stream) return;
-    if (!this.story.tokens.length) return this.generate(settings);
-    this.write({ ...settings, prompt: this.story.text }, false);
+    const { tree } = this;
+    if (!tree.path().length) return this.generate(settings);
+    const seed = tree.current.settings.seed;
+    this.write({ settings: { ...settings, prompt: tree.prompt, seed }, tree, parent: tree.current, at: tree.path().length });
+  }
+
+  /** The same once more, with the next seed. */
+  again() {
+    const { tree } = this;
+    const { parent, at, given, settings } = tree.current;
+    this.write({ settings: { ...settings, seed: (settings.seed + 1) % 2 ** 31 }, tree, parent, at, given });
+  }
+
+  undo() {
+    this.walk(this.tree.current?.parent ?? null);
   }
 
   stop() {
     this.stream?.stop().catch(() => {});
-  }
-
-  /** What the controls say now. */
-  changed(settings) {
-    this.settings = settings;
   }
 
   fold() {
@@ -53,27 +73,77 @@ class Panel {
     if (open) document.getElementById("desk").scrollIntoView();
   }
 
+  /** What the controls say now. */
+  changed(settings) {
+    const first = !this.settings;
+    this.names ??= Object.keys(settings);
+    this.settings = settings;
+    window.dispatchEvent(new CustomEvent("jungle:settings", { detail: settings }));
+    if (first) this.tools.followLink();
+  }
+
   /** The values that `set` wants in the controls, in their order. */
   wanted() {
-    return Object.values(this.settings);
+    return this.names.map((name) => this.settings[name]);
   }
 
   set(settings) {
-    this.settings = settings;
+    this.changed(settings);
     this.trigger("select");
   }
 
-  /** One text, from the click to its end. What was on the page gives way to a fresh one once the server has taken it. */
-  async write(settings, fresh) {
-    this.stream = new Stream("write", Object.values(settings));
-    this.run = { asked: performance.now(), seed: settings.seed, count: 0, seconds: 0, first: 0 };
+  // What a token can be asked for.
+
+  /** Write another token in the place of token n, and go on from there. */
+  branch(n, id, rank) {
+    const { tree } = this;
+    const { alternatives, entropy } = tree.path()[n];
+    const given = { id, text: "", bits: -Math.log2(alternatives[2 * rank + 1]), entropy, rank, alternatives, given: true };
+    this.write({ settings: tree.current.settings, tree, parent: tree.current, at: n, given });
+  }
+
+  /** Take the text back to the end of token n; the old one stays at hand. */
+  rewind(n) {
+    if (this.stream) return;
+    this.tree.grow(this.tree.current, n + 1, this.tree.current.settings);
+    this.walk(this.tree.current);
+  }
+
+  /** Show a branch, none for null. */
+  walk(branch) {
+    if (this.stream) return;
+    this.tree.current = branch;
+    this.run = { count: 0 };
+    this.unpin();
+    this.redraw();
+    this.show(branch ? "finished" : "empty");
+  }
+
+  /** Show a text that was made elsewhere. */
+  open(settings, tokens) {
+    if (this.stream) return;
+    this.tree = new Tree(settings.prompt);
+    this.tree.grow(null, 0, settings).tokens = tokens;
+    this.set({ ...this.settings, ...settings });
+    this.walk(this.tree.current);
+  }
+
+  // One run, from the click to its end.
+
+  /** parent, at, given: where it begins in the tree; after: tokens known by their ids alone; next: whether the seed moves on. */
+  async write({ settings, tree, parent = null, at = 0, given = null, after = null, next = false }) {
+    if (this.stream) return;
+    const before = tree.path(parent).slice(0, at);
+    const ids = [...(after ?? before), ...(given ? [given] : [])].map((token) => token.id);
+    const data = [...this.names.map((name) => settings[name]), ids, tree.writer(parent, at)];
+    this.stream = new Stream("write", data);
+    this.run = { asked: performance.now(), count: 0, seconds: 0, first: 0, seed: settings.seed };
     this.show("waiting");
     try {
       for await (const { accepted, queued, frame } of this.stream) {
-        if (accepted) this.accept(settings, fresh);
+        if (accepted) this.accept({ settings, tree, parent, at, given, after, next });
         else if (queued) this.show("waiting", place(queued));
-        else if (frame.tokens) this.draw(frame);
-        else this.run.ended = frame.ended;
+        else this.take(frame);
       }
       this.finish(this.stream.stopped && !this.run.ended ? "stopped" : "finished");
     } catch (error) {
@@ -85,10 +155,13 @@ class Panel {
     }
   }
 
-  accept(settings, fresh) {
-    if (fresh) this.story.begin(settings.prompt);
-    this.nextSeed();
-    this.show("waiting");
+  accept({ settings, tree, parent, at, given, after, next }) {
+    this.tree = tree;
+    const branch = tree.grow(parent, at, settings, given);
+    if (after) branch.tokens = after;
+    this.unpin();
+    if (!given && !after) this.redraw();
+    if (next) this.nextSeed();
   }
 
   /** The box shows the seed of the next text; the figures show the one that was used. */
@@ -97,21 +170,37 @@ class Panel {
     this.set({ ...this.settings, seed: (this.settings.seed + 1) % 2 ** 31 });
   }
 
+  take(frame) {
+    if (frame.ended) this.run.ended = frame.ended;
+    else if (frame.tokens) this.draw(frame);
+    else this.learn(frame.given);
+  }
+
+  /** What the tokens look like that this text was asked to begin with. */
+  learn(texts) {
+    this.tree.path().forEach((token, n) => (token.text ||= texts[n]));
+    this.redraw();
+  }
+
   draw(frame) {
-    const { run } = this;
-    this.story.append(frame.tokens.map(([id, text, bits, entropy, alternatives]) => ({ id, text, bits, entropy, alternatives })));
-    if (!run.count) {
+    const { run, tree, story } = this;
+    const fresh = frame.tokens.map(([id, text, bits, entropy, rank, alternatives]) => ({ id, text, bits, entropy, rank, alternatives }));
+    tree.current.stream = frame.stream;
+    tree.current.tokens.push(...fresh);
+    if (run.count) story.append(fresh);
+    else this.redraw();
+    run.count += fresh.length;
+    run.seconds = frame.seconds;
+    if (!run.first) {
       run.first = performance.now() - run.asked;
       this.show("writing");
     }
-    run.count += frame.tokens.length;
-    run.seconds = frame.seconds;
     this.figures();
   }
 
   finish(state, why = "") {
     const sentence = {
-      finished: "",
+      finished: this.run.ended === "deadline" ? "The time for one text was over." : "",
       stopped: `Stopped after ${tokens(this.run.count)}.`,
       refused: why,
       lost: "The connection broke. The text stays.",
@@ -121,30 +210,51 @@ class Panel {
 
   // What is to be seen.
 
+  redraw() {
+    this.story.show(this.tree.prompt, this.tree.path());
+    drawTree(this.part("tree"), this.tree, (branch) => this.walk(branch));
+    this.figures();
+  }
+
   show(state, sentence = "") {
     const busy = state === "waiting" || state === "writing";
     const { atEnd } = this.story;
     document.body.dataset.panel = state;
     this.part("panel").dataset.state = state;
-    this.part("panel").toggleAttribute("data-blank", !this.story.text);
+    this.part("panel").toggleAttribute("data-blank", !busy && !this.story.tokens.length);
     this.part("notice").textContent = sentence;
     this.part("status").textContent = busy ? "Writing" : sentence || (state === "finished" ? `Finished, ${tokens(this.run.count)}` : "");
     enable("generate", !busy);
-    enable("continue", !busy && this.story.tokens.length > 0);
     enable("stop", busy);
+    for (const id of ["proceed", "undo", "again"]) enable(id, !busy && this.story.tokens.length > 0);
     if (atEnd) this.story.toEnd(); // a notice must not push the last line out of sight
   }
 
   figures() {
-    const { count, seconds, first, seed } = this.run;
-    const bits = this.story.tokens.reduce((sum, token) => sum + token.bits, 0) / Math.max(1, this.story.tokens.length);
+    const { count, seconds, first } = this.run;
+    const all = this.story.tokens;
+    const known = all.filter((token) => token.bits !== null);
+    const bits = known.reduce((sum, token) => sum + token.bits, 0) / Math.max(1, known.length);
     const say = (name, text) => (this.part(name).textContent = text);
-    say("tokens", tokens(count));
+    say("tokens", tokens(all.length));
     say("rate", seconds ? `${Math.round(count / seconds).toLocaleString("en")} tokens/s` : "");
     say("first", first ? `first in ${Math.round(first)} ms` : "");
-    say("perplexity", count ? `perplexity ${(2 ** bits).toPrecision(3)}` : "");
-    say("seed", `seed ${seed}`);
+    say("perplexity", all.length ? `perplexity ${(2 ** bits).toPrecision(3)}` : "");
+    say("seed", this.tree.current ? `seed ${this.tree.current.settings.seed}` : "");
   }
+
+  view(name) {
+    this.part("panel").dataset.view = name;
+    for (const button of this.part("views").children) button.setAttribute("aria-pressed", button.dataset.view === name);
+  }
+
+  look(n) {
+    if (!this.story.tokens[n]?.alternatives) return;
+    this.story.mark(n);
+    this.inspector.look(n, this.story.tokens[n]);
+  }
+
+  // What the reader does on the panel itself.
 
   invite() {
     for (const beginning of BEGINNINGS) {
@@ -157,6 +267,38 @@ class Panel {
       });
       this.part("beginnings").append(button);
     }
+  }
+
+  listen() {
+    window.addEventListener("keydown", (event) => this.key(event), true); // before Gradio's own keys
+    this.part("onward").addEventListener("click", () => this.proceed(this.settings));
+    this.part("views").addEventListener("click", ({ target }) => target.dataset.view && this.view(target.dataset.view));
+    const story = this.part("story");
+    story.addEventListener("click", (event) => this.pin(this.story.at(event)));
+    story.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pinned < 0 && this.look(this.story.at(event)));
+    this.part("page").addEventListener("keydown", (event) => this.arrow(event));
+    this.pinned = -1;
+  }
+
+  /** A click holds a token under the glass until it is clicked again. */
+  pin(n) {
+    this.pinned = n === this.pinned ? -1 : n;
+    this.look(n);
+  }
+
+  unpin() {
+    this.pinned = -1;
+    this.story.mark(-1);
+    this.inspector.clear();
+  }
+
+  arrow(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || !this.story.tokens.length) return;
+    event.preventDefault();
+    this.pinned = Math.max(0, Math.min(this.story.tokens.length - 1, this.inspector.n + step));
+    this.look(this.pinned);
+    this.story.reveal(this.pinned);
   }
 
   key(event) {

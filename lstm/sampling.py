@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     top_p: np.ndarray
     min_p: np.ndarray
     penalty: np.ndarray
+    thinned: bool  # whether any row has a top-p or a min-p
     width: int  # K: how many are ranked for all rows
     wide: tuple[int, ...]  # rows that draw among more, each by itself
     penalised: tuple[int, ...]
@@ -54,6 +55,7 @@ class Settings(NamedTuple):
             top_p=column([row.top_p for row in rows]),
             min_p=column([row.min_p for row in rows]),
             penalty=column([row.repetition_penalty for row in rows]),
+            thinned=any(row.top_p < 1 or row.min_p > 0 for row in rows),
             width=min(V, max(ALTERNATIVES, *(k for k in (0, *kept) if k <= _NARROW))),
             wide=tuple(n for n, k in enumerate(kept) if k > _NARROW),
             penalised=tuple(n for n, row in enumerate(rows) if row.repetition_penalty != 1),
@@ -140,8 +142,9 @@ def draw(values: np.ndarray, order: np.ndarray, settings: Settings, uniform: np.
     weight = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / settings.heat)
     weight *= np.arange(weight.shape[1]) < settings.kept
     mass = weight.cumsum(axis=1)
-    weight *= (mass - weight <= settings.top_p * mass[:, -1:]) & (weight >= settings.min_p)
-    mass = weight.cumsum(axis=1)
+    if settings.thinned:  # rows that are not stay as they are, to the bit
+        weight *= (mass - weight <= settings.top_p * mass[:, -1:]) & (weight >= settings.min_p)
+        mass = weight.cumsum(axis=1)
     index = (mass <= uniform[:, None] * mass[:, -1:]).sum(axis=1)
     return order[np.arange(len(order)), np.minimum(index, weight.shape[1] - 1)]
 

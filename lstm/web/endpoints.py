@@ -14,6 +14,7 @@ from lstm.config import Refused
 from lstm.engine import Engine
 from lstm.web import facts, guard
 from lstm.web.frames import encode, frames
+from lstm.web.memory import pictures
 from lstm.web.reader import Reader
 from lstm.web.shelf import Shelf
 
@@ -37,7 +38,9 @@ def add(panel: gr.HTML, engine: Engine, controls: Mapping[str, Component], reade
         )
 
     endpoint(writer(engine), [*controls.values(), after, stream], guard.WRITE, "write", readers)
-    endpoint(odds_reader(Reader(engine.checkpoint)), [controls["prompt"], after], guard.READ, "read", 4)
+    reader = Reader(engine.checkpoint)
+    endpoint(odds_reader(reader), [controls["prompt"], after], guard.READ, "read", 4)
+    endpoint(memory_reader(reader), [controls["prompt"], after], guard.READ, "read", 4)
     for function in (vocabulary_teller(engine), model_teller(engine)):
         endpoint(function, [], {}, "tell", 8)
 
@@ -83,6 +86,22 @@ def odds_reader(reader: Reader) -> Callable:
         return encode((100 * (logits - logits.max())).round().astype(int).tolist())
 
     return odds
+
+
+def memory_reader(reader: Reader) -> Callable:
+    """The endpoint behind the pictures of what the model remembers."""
+
+    async def memory(prompt: str, after: list[int]) -> str:
+        """What the cells did at each of these tokens; lstm/web/memory.py says what the answer holds."""
+        if not after:
+            raise gr.Error("There is no text yet: write one first.", print_exception=False)
+        try:
+            trace = await asyncio.to_thread(reader.trace, prompt, after)
+        except Refused as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from None
+        return encode(await asyncio.to_thread(pictures, trace))
+
+    return memory
 
 
 def vocabulary_teller(engine: Engine) -> Callable:

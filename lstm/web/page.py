@@ -28,12 +28,15 @@ def build(engine: Engine, readers: int) -> gr.Blocks:
     with gr.Blocks(title="Jungle LSTM", analytics_enabled=False, fill_height=True, fill_width=True) as demo:
         about = facts.of(engine.checkpoint)
         _fixed("header", about)
-        with gr.Row(elem_id="room"):
-            with gr.Column(elem_id="desk", min_width=0):
-                controls = _controls()
-                _buttons(controls)
-            with gr.Column(elem_id="wall", min_width=0):
-                panel = _fixed("panel", about)
+        with gr.Tabs(elem_id="rooms"):
+            with gr.Tab("Write"), gr.Row(elem_id="room"):
+                with gr.Column(elem_id="desk", min_width=0):
+                    controls = _controls()
+                    _buttons(controls)
+                with gr.Column(elem_id="wall", min_width=0):
+                    panel = _fixed("panel", about)
+            with gr.Tab("Model"):
+                _fixed("model")
         _actions(panel, controls)
         endpoints.add(panel, engine, controls, readers)
     return demo

@@ -10,6 +10,7 @@ export function mount(element, props) {
   element.querySelector('[data-part="theme"]').addEventListener("click", () => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem(KEPT, dark ? "dark" : "light");
+    window.dispatchEvent(new Event("jungle:light"));
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { Lost, Refusal, Stream } from "./client.js";
 import { Inspector } from "./inspector.js";
+import { Memory } from "./memory.js";
 import { Story } from "./story.js";
 import { Tools } from "./tools.js";
 import { Tree } from "./tree.js";
@@ -29,6 +30,7 @@ class Panel {
       branch: (n, id, rank) => this.branch(n, id, rank),
       rewind: (n) => this.rewind(n),
     });
+    this.memory = new Memory(this.part, (n) => this.pin(n));
     this.tools = new Tools(this);
     this.run = { count: 0 };
     this.stream = null;
@@ -217,13 +219,14 @@ class Panel {
   }
 
   show(state, sentence = "") {
-    const busy = state === "waiting" || state === "writing";
+    const busy = (this.busy = state === "waiting" || state === "writing");
     const { atEnd } = this.story;
     document.body.dataset.panel = state;
     this.part("panel").dataset.state = state;
     this.part("panel").toggleAttribute("data-blank", !busy && !this.story.tokens.length);
     this.part("notice").textContent = sentence;
     this.part("status").textContent = busy ? "Writing" : sentence || (state === "finished" ? `Finished, ${tokens(this.run.count)}` : "");
+    if (!busy) this.remember();
     enable("generate", !busy);
     enable("stop", busy);
     for (const id of ["proceed", "undo", "again"]) enable(id, !busy && this.story.tokens.length > 0);
@@ -245,12 +248,19 @@ class Panel {
 
   view(name) {
     this.part("panel").dataset.view = name;
+    this.remember();
     for (const button of this.part("views").children) button.setAttribute("aria-pressed", button.dataset.view === name);
+  }
+
+  /** The pictures of memory are made when a text stands still and somebody looks. */
+  remember() {
+    if (this.part("panel").dataset.view === "memory" && !this.busy) this.memory.show(this.tree.prompt, this.story.tokens);
   }
 
   look(n) {
     if (!this.story.tokens[n]?.alternatives) return;
     this.story.mark(n);
+    this.memory.look(n);
     this.inspector.look(n, this.story.tokens[n]);
   }
 

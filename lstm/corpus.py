@@ -154,12 +154,12 @@ def typeset(text: str, columns: int) -> str:
     """
     if max(map(len, text.split("\n"))) <= 2 * columns:
         return text
-    blocks = text.replace("\u2014", "--").split("\n\n")
-    return "\n\n".join(_set_block(block, columns) for block in blocks)
+    line = re.compile(rf"(.{{1,{columns}}})(?: +|$)")
+    return "\n\n".join(_set_block(block, line) for block in text.replace("\u2014", "--").split("\n\n"))
 
 
-def _set_block(block: str, columns: int) -> str:
+def _set_block(block: str, line: re.Pattern) -> str:
     lines = block.strip("\n").split("\n")
     if len(lines) > 1:
-        return "\n".join("     " + line for line in lines)
-    return textwrap.fill(lines[0], columns, break_long_words=False, break_on_hyphens=False)
+        return "\n".join("     " + verse for verse in lines)
+    return line.sub(r"\1\n", lines[0]).rstrip("\n")

@@ -52,10 +52,12 @@ def write_ids(texts: Iterable[str], tokenizer: Tokenizer, path: Path, seed: int)
                 file.write(np.array(ids, np.uint16).tobytes())
     source = np.memmap(ordered, np.uint16, "r")
     ends = np.cumsum(lengths)
-    with open(path, "wb") as file:
+    fresh = path.with_suffix(".new")
+    with open(fresh, "wb") as file:
         for n in np.random.default_rng(seed).permutation(len(lengths)):
             file.write(source[ends[n] - lengths[n] : ends[n]].tobytes())
     ordered.unlink()
+    fresh.rename(path)
     return np.memmap(path, np.uint16, "r")
 
 
@@ -66,8 +68,11 @@ class Lanes:
     another segmentation: ids_of(epoch) gives the epoch's ids, (N,).
     """
 
-    def __init__(self, ids_of: Callable[[int], np.ndarray], lanes: int, window: int, seed: int):
-        self._ids_of, self._lanes, self._window, self._seed = ids_of, lanes, window, seed
+    def __init__(
+        self, ids_of: Callable[[int], np.ndarray], lanes: int, window: int, seed: int, share: slice = slice(None)
+    ):
+        """share: which of the lanes to read, where several processes share them."""
+        self._ids_of, self._lanes, self._window, self._seed, self._share = ids_of, lanes, window, seed, share
         self.seek(Cursor())
 
     def seek(self, cursor: Cursor) -> None:
@@ -79,7 +84,7 @@ class Lanes:
             raise Refused(f"{len(self._ids)} tokens are too few for {self._lanes} lanes: give more text or fewer lanes")
         self.windows = max(1, self._length // self._window)
         offset = np.random.default_rng([self._seed, cursor.epoch]).integers(len(self._ids))
-        self._starts = offset + self._length * np.arange(self._lanes)[:, None]
+        self._starts = offset + self._length * np.arange(self._lanes)[self._share, None]
 
     @property
     def tokens(self) -> int:

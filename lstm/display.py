@@ -19,15 +19,16 @@ class Display:
 
     def __init__(self, run: Run, tokenizer: Tokenizer):
         self._run, self._tokenizer = run, tokenizer
+        self._quiet = not run.workers.first
         count = sum(p.numel() for p in run.model.parameters())
         precision = str(run.dtype).removeprefix("torch.")
-        print(
-            f"{count:,} parameters, {run.lanes.tokens:,} tokens, {run.state.hidden.device.type}, {precision}",
-            flush=True,
-        )
+        if not self._quiet:
+            place = f"{run.state.hidden.device.type}, {precision}"
+            print(f"{count:,} parameters, {run.lanes.tokens:,} tokens, {place}", flush=True)
 
     def __enter__(self) -> "Display":
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", disable=None, dynamic_ncols=True)
+        line = "{percentage:3.0f}% {bar:20} {desc}"
+        self._bar = tqdm(total=1.0, bar_format=line, disable=self._quiet or None, dynamic_ncols=True)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -41,7 +42,7 @@ class Display:
         self._bar.set_description_str(
             f"step {run.step:,}, loss {run.loss:.3f}, {bits} bits/byte, {rate}, {clock(moment.seconds_left)} left"
         )
-        if moment.score:
+        if moment.score and not self._quiet:
             sample = preview(run.reader, self._tokenizer)
             self._bar.clear()
             print(

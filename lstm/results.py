@@ -5,7 +5,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.numpy
@@ -33,14 +33,14 @@ def hardware(device: torch.device) -> str:
     return f"{os.cpu_count()} cores of {name}, torch {torch.__version__}"
 
 
-def metrics(run: Run, sources: list[dict], parent: dict | None) -> dict:
+def metrics(run: Run, documents: Sequence[dict], parent: dict | None) -> dict:
     """How the weights came to be: command, hardware, texts, settings, counts, history. JSON types only."""
     return {
         "command": shlex.join(["python", *sys.argv]),
         "hardware": hardware(run.state.hidden.device),
         "precision": str(run.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "corpus": sources,
+        "corpus": list(documents),
         "parent": parent,
         "settings": run.config.model_dump(),
         "steps": run.step,

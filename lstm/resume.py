@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,11 @@ def folder_of(out: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[Path]:
-    """The run's folder, held by this process alone until it ends. Raises Refused if another holds it."""
+def locked(out: Path, resumed: bool) -> Iterator[None]:
+    """Hold the run's folder for this process alone. Raises Refused if another run holds it.
+
+    A stopped run is refused unless it is resumed. A folder in which no run was saved is removed in the end.
+    """
     folder = folder_of(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,18 +40,33 @@ def locked(out: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Refused(f"{out} is being trained by another process: wait, or choose another --out") from None
-        yield folder
+        if not resumed:
+            if (folder / _FILE).exists():
+                raise Refused(f"{folder} holds a stopped run: --resume goes on with it, or remove that folder")
+            for file in set(folder.iterdir()) - {folder / "lock"}:
+                file.unlink()
+        try:
+            yield
+        finally:
+            if folder.exists() and not (folder / _FILE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def save(run: Run, folder: Path) -> None:
-    """Write everything that changes from step to step, whole or not at all. Raises Refused on a full disk."""
+    """Write everything that changes from step to step, whole or not at all. Raises Refused on a full disk.
+
+    Of several processes the first one writes, for all; of their random states only its own.
+    """
+    state = [run.workers.gather(part, dim=1) for part in run.state]
+    if not run.workers.first:
+        return
     content = io.BytesIO()
     torch.save(
         {
             "model": run.model.state_dict(),
             "average": run.average.state_dict() if run.average else None,
             "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
-            "state": tuple(run.state),
+            "state": state,
             "cursor": tuple(run.lanes.cursor),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -82,7 +101,8 @@ def load(run: Run, folder: Path) -> None:
     for optimizer, state in zip(run.optimizers, saved["optimizers"], strict=True):
         optimizer.load_state_dict(state)
     device = run.state.hidden.device
-    run.state = State(*(part.to(device) for part in saved["state"]))
+    mine = run.workers.share(run.config.lanes)
+    run.state = State(*(part[:, mine].to(device) for part in saved["state"]))
     run.lanes.seek(Cursor(*saved["cursor"]))
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"]:

@@ -13,6 +13,7 @@ from lstm.config import Refused, TrainConfig
 from lstm.data import Lanes
 from lstm.evaluation import Score, estimate
 from lstm.model import Dropout, LanguageModel, State, surprise
+from lstm.parallel import ALONE, Workers
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Run:
     average: AveragedModel | None
     dtype: torch.dtype
     train_bytes: int
+    workers: Workers = ALONE
     loss: float = math.nan  # nats per token, a running mean
     step: int = 0
     tokens: int = 0
@@ -51,22 +53,31 @@ class Run:
         return self.average.module if self.average else self.model
 
 
-def start(config: TrainConfig, model: LanguageModel, ids_of: Callable[[int], np.ndarray], train_bytes: int) -> Run:
+def start(
+    config: TrainConfig,
+    model: LanguageModel,
+    ids_of: Callable[[int], np.ndarray],
+    train_bytes: int,
+    workers: Workers = ALONE,
+) -> Run:
     """A run at its first step, over a text of so many bytes whose ids, (N,), ids_of(epoch) gives.
 
-    Raises Refused for a device that is not there or a text that is too short.
+    Raises Refused for a device that is not there, a text that is too short, or lanes that cannot be shared.
     """
     device = choose_device(config.device)
     model.to(device)
+    share = workers.share(config.lanes)
+    torch.manual_seed(config.seed + workers.rank)  # each process draws dropout of its own
     return Run(
         config=config,
         model=model,
-        lanes=Lanes(ids_of, config.lanes, config.window, config.seed),
-        state=model.initial_state(config.lanes),
+        lanes=Lanes(ids_of, config.lanes, config.window, config.seed, share),
+        state=model.initial_state(share.stop - share.start),
         optimizers=make_optimizers(model, config),
         average=AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None,
         dtype=choose_dtype(config.precision, device),
         train_bytes=train_bytes,
+        workers=workers,
     )
 
 
@@ -126,6 +137,7 @@ def take_step(run: Run) -> float:
     logits, state = run.model(inputs, run.state, dropout, run.dtype)
     loss = surprise(logits, targets).mean()
     loss.backward()
+    run.workers.average(run.model)
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
     if not torch.isfinite(norm):
         raise Refused(
@@ -141,7 +153,7 @@ def take_step(run: Run) -> float:
         run.average.update_parameters(run.model)
     run.state = State(state.hidden.detach(), state.cell.detach())
     run.step += 1
-    run.tokens += targets.numel()
+    run.tokens += targets.numel() * run.workers.count
     return loss.item()
 
 
@@ -160,10 +172,10 @@ def train(
     """Run to the end or until stop() says so, giving a Moment after every step and appending scores to the history."""
     run.model.train()
     began, seconds, tokens = time.perf_counter(), run.seconds, run.tokens
-    while run.progress < 1 and not stop():
+    while run.progress < 1 and not run.workers.agree(stop()):
         loss = take_step(run)
         run.loss = loss if math.isnan(run.loss) else 0.95 * run.loss + 0.05 * loss
-        run.seconds = seconds + time.perf_counter() - began
+        run.seconds = run.workers.agree(seconds + time.perf_counter() - began)
         score = None
         if run.progress * run.config.evaluations >= len(run.history) + 1:
             score = estimate(run.reader, valid_ids, valid_bytes)

@@ -100,7 +100,7 @@ def test_a_child_keeps_weights_and_tokenizer_and_names_its_parent(tiny_checkpoin
         (["--corpus", "nowhere.txt"], "nowhere.txt"),
         (["--corpus", "docs/nothing"], "docs/nothing"),
         (["--corpus", "LICENSE"], "LICENSE"),
-        (["--lanes", "4000", "--window", "4000"], "lanes"),
+        (["--corpus", "README.md", "--lanes", "4096"], "lanes"),
         (["--valid", "nowhere.txt"], "nowhere.txt"),
         (["--from", "nowhere"], "nowhere"),
         (["--resume"], "resume"),
@@ -158,3 +158,28 @@ def test_help_is_worth_reading():
     said = run("train.py", "--help").stdout
     for word in ("--minutes", "--resume", "--from", "examples:", "checkpoints/mine", "smoothness"):
         assert word in said
+
+
+def test_two_processes_train_as_one(texts, tmp_path):
+    words = [*TINY, *corpus_of(texts), "--steps", "30", "--precision", "float32"]
+    assert run(*words, "--out", tmp_path / "one").returncode == 0
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = run(*launch, *words, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert two["tokens"] == one["tokens"]
+    for alone, shared in zip(one["history"], two["history"], strict=True):
+        assert abs(alone["valid_bits_per_byte"] - shared["valid_bits_per_byte"]) < 1e-3
+    assert done.stdout.count("parameters") == 1
+
+
+def test_a_second_run_into_the_same_folder_and_a_forgotten_resume_are_refused(texts, tmp_path):
+    words = [*TINY, *corpus_of(texts), "--steps", "100000", "--out", tmp_path / "out"]
+    first = subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert "parameters" in first.stdout.readline() + first.stdout.readline()
+    second = run(*words, "--resume")
+    assert (second.returncode, "another process" in second.stderr) == (2, True), second.stderr
+    first.send_signal(signal.SIGINT)
+    assert "--resume" in first.communicate(timeout=60)[0]
+    forgotten = run(*words)
+    assert (forgotten.returncode, "--resume" in forgotten.stderr) == (2, True), forgotten.stderr

@@ -3,6 +3,7 @@
 Each text has a row of its own while it is here, so it becomes the same whoever else is written beside it.
 """
 
+import math
 import time
 from collections import OrderedDict
 
@@ -55,13 +56,12 @@ class Batch:
         if self._settings is None:
             self._settings = sampling.Settings.of([text.settings for text in texts], self._runtime.config.vocab_size)
         uniform = np.array([text.uniform() for text in texts])
-        choice = sampling.choose(logits, self._settings, uniform, [text.ids for text in texts])
-        sane = np.isfinite(choice.entropy).tolist()
+        drawn = sampling.choose(logits, self._settings, uniform, [text.ids for text in texts]).rows()
         events: list[tuple[Text, TokenEvent | Exception]] = []
         for row in reversed(range(len(texts))):
             text = texts[row]
             try:
-                event = self._write(text, choice, row, sane[row])
+                event = self._write(text, row, drawn[row])
             except Exception as error:  # whatever it is, it is this text's alone
                 event, text.ended = error, "error"
             if text.ended:
@@ -70,12 +70,12 @@ class Batch:
             events.append((text, event))
         return events
 
-    def _write(self, text: Text, choice: sampling.Choice, row: int, sane: bool) -> TokenEvent:
-        if not sane:
+    def _write(self, text: Text, row: int, drawn: sampling.Drawn) -> TokenEvent:
+        if not math.isfinite(drawn.entropy):
             raise ArithmeticError("the model gave numbers that are not finite: train the checkpoint again")
         if text.wants_kept():
             text.keep(self._writing.rows.get(row))
-        return text.write(choice, row, self._writing.rows.gates(row) if text.watched else None)
+        return text.write(drawn, self._writing.rows.gates(row) if text.watched else None)
 
     def _read_prompts(self) -> None:
         group, until = self._reading, time.perf_counter() + _PROMPT_SECONDS

@@ -30,6 +30,22 @@ class Choice(NamedTuple):
     alternatives: np.ndarray
     probabilities: np.ndarray
 
+    def rows(self) -> "list[Drawn]":
+        """Each row by itself."""
+        *numbers, ids, probabilities = (values.tolist() for values in self)
+        pairs = map(tuple, map(zip, ids, probabilities))
+        return [Drawn(*row) for row in zip(*numbers, pairs, strict=True)]
+
+
+class Drawn(NamedTuple):
+    """One row of a Choice in plain numbers; alternatives are pairs of an id and its probability."""
+
+    id: int
+    log_probability: float
+    entropy: float
+    rank: int
+    alternatives: tuple[tuple[int, float], ...]
+
 
 class Settings(NamedTuple):
     """The settings of B rows, (B, 1) each, and which rows need more than the rest. Made once for the same rows."""

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lstm import sampling
 from lstm.config import SamplingConfig
@@ -17,8 +18,7 @@ _KEPT_STATES = 32  # of one text: when there are more, every other one goes
 _TAIL = 400  # ids that settle where the decoder and the stop strings stand: 100 characters of 4 bytes
 
 
-@dataclass(frozen=True)
-class TokenEvent:
+class TokenEvent(NamedTuple):
     """One token that was written. Probabilities are the model's own, before any setting."""
 
     stream: int
@@ -110,31 +110,31 @@ class Text:
         told = bool(self.ended) and written == self.written
         return Moment(tuple(self.ids[:length]), written, read, state, told)
 
-    def write(self, choice: sampling.Choice, row: int, gates: Gates | None = None) -> TokenEvent:
-        """Take the token that was drawn in a row, and end the text if it is time."""
-        i, position = int(choice.ids[row]), self.written
-        self.ids.append(i)
-        text, stopped = self._stops.push(self._decoder.push(i))
+    def write(self, drawn: sampling.Drawn, gates: Gates | None = None) -> TokenEvent:
+        """Take the token that was drawn, and end the text if it is time."""
+        position, now = self.written, time.perf_counter()
+        self.ids.append(drawn.id)
+        text, stopped = self._stops.push(self._decoder.push(drawn.id))
         if stopped:
             self.ended = "stop"
-        elif self.written - self.first >= self.settings.length:
+        elif position + 1 - self.first >= self.settings.length:
             self.ended = "length"
-        elif self.late():
+        elif now > self._began + self.deadline:
             self.ended = "deadline"
         if self.ended and not stopped:
             text += self._stops.push(self._decoder.flush())[0] + self._stops.flush()
         return TokenEvent(
-            stream=self.number,
-            position=position,
-            id=i,
-            text=text,
-            log_probability=float(choice.log_probability[row]),
-            entropy=float(choice.entropy[row]),
-            rank=int(choice.rank[row]),
-            alternatives=tuple(zip(choice.alternatives[row].tolist(), choice.probabilities[row].tolist(), strict=True)),
-            seconds=time.perf_counter() - self._began,
-            gates=gates,
-            ended=self.ended,
+            self.number,
+            position,
+            drawn.id,
+            text,
+            drawn.log_probability,
+            drawn.entropy,
+            drawn.alternatives,
+            now - self._began,
+            drawn.rank,
+            gates,
+            self.ended,
         )
 
 

@@ -319,10 +319,10 @@ def test_a_deadline_ends_a_text_with_its_reason_and_turns_away_who_still_waits(t
 def test_an_error_in_one_text_ends_it_alone(tiny, monkeypatch):
     real = Text.write
 
-    def write_or_break(self, choice, row, gates=None):
+    def write_or_break(self, drawn, gates=None):
         if self.settings.seed == 3 and self.written == 10:
             raise MemoryError("one text's trouble")
-        return real(self, choice, row, gates)
+        return real(self, drawn, gates)
 
     monkeypatch.setattr(Text, "write", write_or_break)
 

@@ -35,6 +35,8 @@ def build(engine: Engine, readers: int) -> gr.Blocks:
                     _buttons(controls)
                 with gr.Column(elem_id="wall", min_width=0):
                     panel = _fixed("panel", about)
+            with gr.Tab("Compare"):
+                _compare()
             with gr.Tab("Model"):
                 _fixed("model")
         _actions(panel, controls)
@@ -105,6 +107,32 @@ def _folded() -> dict[str, Component]:
     return {"top_p": top_p, "min_p": min_p, "repetition_penalty": penalty, "stop": stop}
 
 
+def _compare() -> None:
+    """The same prompt and seed under two settings, side by side."""
+    with gr.Column(elem_id="pair"):
+        with gr.Row(elem_id="shared"):
+            prompt = gr.Textbox("Mowgli crept through the long grass", label="Prompt", lines=1, max_lines=2, scale=4)
+            length = gr.Slider(1, guard.LONGEST_TEXT, 120, step=1, label="Length", info="tokens to write", min_width=0)
+            seed = gr.Number(7, label="Seed", precision=0, minimum=0, maximum=guard.LAST_SEED, min_width=0)
+            compare = gr.Button("Compare", variant="primary", elem_id="compare-both", min_width=0)
+            stop = gr.Button("Stop", elem_id="compare-stop", min_width=0)
+        sides = {}
+        with gr.Row(elem_id="sides"):
+            for side, temperature, top_k in [("left", 0.5, 40), ("right", 1.0, 40)]:
+                with gr.Row():
+                    sides[f"{side}_temperature"] = gr.Slider(
+                        0, guard.HOTTEST, temperature, step=0.05, label=f"Temperature, {side}", min_width=0
+                    )
+                    sides[f"{side}_top_k"] = gr.Slider(
+                        0, guard.WIDEST, top_k, step=1, label=f"Top-k, {side}", min_width=0
+                    )
+        _fixed("compare")
+    values = {"prompt": prompt, "length": length, "seed": seed, **sides}
+    for button, action in [(compare, "compare"), (stop, "stop")]:
+        script = _script(action, values, "jungleCompare")
+        button.click(None, list(values.values()), None, js=script, api_visibility="private")
+
+
 def _buttons(controls: Mapping[str, Component]) -> None:
     with gr.Row(elem_id="buttons"):
         for name, action in [
@@ -131,10 +159,10 @@ def _set(button: gr.Button, values: Mapping) -> None:
     button.click(None, None, None, js=script, api_visibility="private")
 
 
-def _script(action: str, values: Mapping[str, Component]) -> str:
-    """An action of the panel, which gets the controls' values by name."""
+def _script(action: str, values: Mapping[str, Component], panel: str = "jungle") -> str:
+    """An action of a panel, which gets the controls' values by name."""
     names = json.dumps(list(values))
-    return f"(...values) => window.jungle?.{action}(Object.fromEntries({names}.map((name, n) => [name, values[n]])))"
+    return f"(...values) => window.{panel}?.{action}(Object.fromEntries({names}.map((name, n) => [name, values[n]])))"
 
 
 def _fixed(name: str, value: dict | None = None) -> gr.HTML:

@@ -16,7 +16,7 @@ from lstm.web import page
 from lstm.web.theme import theme
 
 ASSETS = Path(__file__).parent / "assets"
-SHEETS = ("page", "controls", "panel", "glass", "memory", "model")
+SHEETS = ("page", "controls", "panel", "glass", "memory", "model", "compare")
 READERS = 64  # streams that run side by side
 WAITING = 64  # readers who may wait for one of them
 THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronous too

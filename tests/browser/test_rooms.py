@@ -54,3 +54,42 @@ def test_the_model_page_tells_its_scores(open_page, tiny_checkpoint):
     expect(page.locator(".model [data-part=corpus]")).to_contain_text("train")
     page.get_by_role("tab", name="Write").click()
     expect(page.locator("#generate")).to_be_visible()
+
+
+def test_compare_shows_where_two_settings_part(open_page, server):
+    page = open_page()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#shared textarea").fill("The old bear")
+    page.locator("#sides input[type=number]").nth(0).fill("0")
+    page.locator("#sides input[type=number]").nth(0).press("Tab")
+    page.locator("#compare-both").click()
+    expect(page.locator("[data-part=compare]")).to_have_attribute("data-state", "finished")
+    left, right = page.evaluate("jungleCompare.stories.map((story) => story.tokens.map((token) => token.id))")
+    assert len(left) == len(right) == 120
+    common = next((n for n, (a, b) in enumerate(zip(left, right, strict=True)) if a != b), 120)
+    assert page.locator(".compare .common").count() == 2 * common
+    assert page.locator(".compare .parting").count() == (2 if common < 120 else 0)
+    expect(page.locator("[data-part=verdict]")).to_contain_text(f"The same for {common} token")
+    server.wait_until_idle()
+
+
+def test_compare_with_equal_settings_never_parts(open_page):
+    page = open_page("laptop")
+    page.get_by_role("tab", name="Compare").click()
+    for n in (0, 2):
+        page.locator("#sides input[type=number]").nth(n).fill("0.7")
+        page.locator("#sides input[type=number]").nth(n).press("Tab")
+    page.locator("#compare-both").click()
+    expect(page.locator("[data-part=verdict]")).to_have_text("The same for 120 tokens.")
+
+
+def test_both_sides_of_a_comparison_stop(open_page, server):
+    page = open_page("phone")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#shared input[type=number]").first.fill("2000")
+    page.locator("#shared input[type=number]").first.press("Tab")
+    page.locator("#compare-both").click()
+    page.wait_for_function("jungleCompare.stories.every((story) => story.tokens.length)")
+    page.locator("#compare-stop").click()
+    expect(page.locator("[data-part=compare]")).to_have_attribute("data-state", "finished")
+    server.wait_until_idle()

@@ -6,6 +6,8 @@ export class Refusal extends Error {}
 /** The server went away in the middle. */
 export class Lost extends Error {}
 
+const MUCH = 200_000; // characters
+
 const api = (path) => new URL(`gradio_api/${path}`, document.baseURI);
 
 /** One call of an endpoint. Iterate over it for {accepted}, {queued: {place, seconds}} and {frame}; stop() ends it on the server. */
@@ -38,12 +40,12 @@ export class Stream {
       if (message.msg === "estimation") yield { queued: { place: message.rank + 1, seconds: message.rank_eta } };
       if (message.msg === "unexpected_error") throw new Lost();
       if (message.msg === "process_generating" && message.success) {
-        yield { frame: JSON.parse(message.output.data[0]) };
+        yield { frame: await parsed(message.output.data[0]) };
         generated = true;
       }
       if (message.msg === "process_completed") {
         if (!message.success && !this.stopped) throw new Refusal(message.output.error ?? "The server could not go on: try again.");
-        if (!generated && message.output.data) yield { frame: JSON.parse(message.output.data[0]) }; // it told all at once
+        if (!generated && message.output.data) yield { frame: await parsed(message.output.data[0]) }; // it told all at once
         return;
       }
     }
@@ -69,15 +71,25 @@ async function* messages(response) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      if (!value.includes("\n")) {
+        rest += value; // the middle of a long message
+        continue;
+      }
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
-      for (const part of parts) if (part.startsWith("data: ")) yield JSON.parse(part.slice(6));
+      for (const part of parts) if (part.startsWith("data: ")) yield parsed(part.slice(6));
     }
   } catch (error) {
     throw error instanceof TypeError ? new Lost() : error;
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** JSON, after a breath where there is much of it, so that the page stays quick to the hand. */
+async function parsed(text) {
+  if (text.length > MUCH) await new Promise((resolve) => setTimeout(resolve));
+  return JSON.parse(text);
 }
 
 /** Why a call was not accepted, as one sentence. */

@@ -72,8 +72,9 @@ export class Memory {
     let top = 0;
     for (const [layer, map] of this.data.maps[this.kind].entries()) {
       const image = context.createImageData(canvas.width, rows[layer]);
+      const pixels = new Uint32Array(image.data.buffer);
       const bytes = atob(map);
-      for (let k = 0; k < bytes.length; k += 1) image.data.set(paint[bytes.charCodeAt(k)], 4 * k);
+      for (let k = 0; k < bytes.length; k += 1) pixels[k] = paint[bytes.charCodeAt(k)];
       context.putImageData(image, 0, top);
       top += rows[layer] + gap;
     }
@@ -94,6 +95,8 @@ export class Memory {
   look(n) {
     const element = this.part("memory");
     if (!this.data || n >= this.tokens.length) return;
+    this.part("cursor").hidden = n < 0;
+    this.part("cursor").style.left = `${(100 * (n + 0.5)) / this.tokens.length}%`;
     element.replaceChildren(...(n < 0 ? this.strongest() : [this.words(n), ...this.data.changed[n].map(cell)]));
   }
 
@@ -145,14 +148,15 @@ function line(text, kind = "words") {
 
 const number = (value) => value.toFixed(2).replace("-", "−");
 
-/** 256 colours between the page's own: sheet to leaf, or rust over sheet to leaf. */
+/** 256 pixels between the page's own colours: sheet to leaf, or rust over sheet to leaf. */
 function palette(element, signed) {
   const style = getComputedStyle(element);
   const [sheet, leaf, rust] = ["--sheet", "--leaf", "--rust"].map((name) => rgb(style.getPropertyValue(name)));
-  return Array.from({ length: 256 }, (_, k) => {
+  return Uint32Array.from({ length: 256 }, (_, k) => {
     const share = signed ? Math.abs(k - 127.5) / 127.5 : k / 255;
     const goal = signed && k < 127.5 ? rust : leaf;
-    return [...sheet.map((value, n) => value + (goal[n] - value) * share), 255];
+    const [red, green, blue] = sheet.map((value, n) => Math.round(value + (goal[n] - value) * share));
+    return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // as a canvas keeps it
   });
 }
 

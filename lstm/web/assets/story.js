@@ -4,7 +4,7 @@
 export const visible = (text) =>
   text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0))).replace(/\u007f/g, "\u2421");
 
-const PROSE = 48; // characters of a line that a printer broke, not a poet
+const PROSE = 40; // characters of a line that a printer broke, not a poet
 
 export class Story {
   /** element: what holds the text; scroller: what moves when it grows. */
@@ -17,14 +17,7 @@ export class Story {
 
   /** Show another text; what it has in common with the one before is left as it stands. */
   show(prompt, tokens) {
-    if (prompt !== this.prompt || !this.element.firstChild) {
-      this.prompt = prompt;
-      this.tokens = [];
-      this.element.replaceChildren(span("typed", prompt));
-      this.column = prompt.length - prompt.lastIndexOf("\n") - 1;
-      this.soft = null;
-      this.scroller.scrollTop = 0;
-    }
+    if (prompt !== this.prompt || !this.element.firstChild) this.begin(prompt);
     let same = 0;
     while (same < tokens.length && tokens[same] === this.tokens[same]) same += 1;
     while (this.tokens.length > same) {
@@ -33,6 +26,15 @@ export class Story {
       this.soft = null;
     }
     this.append(tokens.slice(same));
+  }
+
+  begin(prompt) {
+    this.prompt = prompt;
+    this.tokens = [];
+    this.element.replaceChildren(span("typed", prompt));
+    this.column = prompt.length - prompt.lastIndexOf("\n") - 1;
+    this.soft = null;
+    this.scroller.scrollTop = 0;
   }
 
   /** tokens: {id, text, bits, entropy, rank, alternatives}. Follows the end only for a reader who is there. */
@@ -68,13 +70,15 @@ export class Story {
   /** Mark one token, none for -1. */
   mark(n) {
     this.element.querySelector(".marked")?.classList.remove("marked");
-    const node = this.element.children[n + 1];
-    if (n < 0 || !node) return;
-    node.classList.add("marked");
+    if (n >= 0) this.node(n)?.classList.add("marked");
+  }
+
+  node(n) {
+    return this.element.children[n + 1];
   }
 
   reveal(n) {
-    this.element.children[n + 1]?.scrollIntoView({ block: "nearest" });
+    this.node(n)?.scrollIntoView({ block: "nearest" });
   }
 
   get atEnd() {

@@ -1,14 +1,17 @@
-"""python -m lstm generate, evaluate: a checkpoint from the command line."""
+"""python -m lstm generate, evaluate, compare, export: checkpoints from the command line."""
 
 import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from lstm.arguments import Parser, add_settings, given, run
 from lstm.config import Refused, SamplingConfig
 
 ADAPT = "how it learns from what it has just read: a neural cache, dynamic evaluation, or both (default: none)"
+RUNTIME = "who reads: torch in float32, or the 8-bit graph that serves the page (default: torch)"
+VALID = "a text on which the graph is compared with float32 (default: one that the model writes)"
 
 
 def main(words: list[str]) -> None:
@@ -16,22 +19,33 @@ def main(words: list[str]) -> None:
     parser = Parser("python -m lstm", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
 
-    writing = commands.add_parser("generate", help="write a text to standard output as it comes")
-    writing.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder made by train.py")
+    writing = _command(commands, generate, "write a text to standard output as it comes")
     writing.add_argument("--prompt", default="", metavar="TEXT", help="how the text begins")
     add_settings(writing, SamplingConfig, "sampling")
-    writing.set_defaults(command=generate)
 
-    scoring = commands.add_parser("evaluate", help="bits per byte and perplexity of a text")
-    scoring.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder made by train.py")
+    scoring = _command(commands, evaluate, "bits per byte and perplexity of a text")
     scoring.add_argument("text", metavar="TEXTFILE", help="the text to score, byte for byte")
     scoring.add_argument("--context", metavar="FILE", help="a text that is read before it, not scored")
     scoring.add_argument("--adapt", choices=["none", "cache", "dynamic", "both"], default="none", help=ADAPT)
+    scoring.add_argument("--runtime", choices=["torch", "onnx"], default="torch", help=RUNTIME)
     scoring.add_argument("--json", action="store_true", help="print one JSON object")
-    scoring.set_defaults(command=evaluate)
+
+    comparing = _command(commands, compare, "a table of checkpoints and a picture of their learning curves")
+    comparing.add_argument("others", nargs="*", metavar="CHECKPOINT", help="those to compare it with")
+    comparing.add_argument("--picture", type=Path, default=Path("comparison.png"), metavar="FILE", help="where to draw")
+
+    exporting = _command(commands, export, "add the 8-bit graph that serves the page to a checkpoint")
+    exporting.add_argument("--valid", metavar="FILE", help=VALID)
 
     arguments = parser.parse_args(words)
     arguments.command(arguments)
+
+
+def _command(commands: argparse._SubParsersAction, function, help_text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(function.__name__, help=help_text, description=help_text)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder made by train.py")
+    parser.set_defaults(command=function)
+    return parser
 
 
 def generate(arguments: argparse.Namespace) -> None:
@@ -48,29 +62,56 @@ def generate(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score a text."""
-    from lstm import adaptation, checkpoint, corpus, results
+    from lstm import checkpoint, corpus, runtime
 
-    tokenizer, model = results.open_checkpoint(arguments.checkpoint)
-    chosen = checkpoint.load(arguments.checkpoint).metrics.get("adaptation", {})
+    opened = checkpoint.load(arguments.checkpoint)
     text = corpus.read_exact(arguments.text)
     if not text:
         raise Refused(f"{arguments.text} is empty: give a text to score")
     context = corpus.read_exact(arguments.context) if arguments.context else ""
     began = time.perf_counter()
-    config = adaptation.AdaptationConfig.checked(**chosen)
-    found = adaptation.evaluate(model, tokenizer, text, context, arguments.adapt, config)
-    figures = {
-        "bits_per_byte": found.bits_per_byte,
-        "perplexity": found.perplexity,
-        "bytes": found.bytes,
-        "tokens": found.tokens,
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+    if arguments.runtime == "onnx":
+        if arguments.adapt != "none":
+            raise Refused(f"--adapt {arguments.adapt} changes weights, which the graph cannot: use --runtime torch")
+        found = runtime.evaluate(opened, text, context)
+    else:
+        from lstm import adaptation, results
+
+        tokenizer, model = results.open_checkpoint(arguments.checkpoint)
+        config = adaptation.AdaptationConfig.checked(**opened.metrics.get("adaptation", {}))
+        found = adaptation.evaluate(model, tokenizer, text, context, arguments.adapt, config)
+    figures = found.as_dict() | {"seconds": round(time.perf_counter() - began, 3)}
+    del figures["nats"]
     if arguments.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):15}{value:,.4f}".rstrip("0").rstrip("."))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Print the table, draw the picture."""
+    from lstm import comparison
+
+    print(comparison.compare([arguments.checkpoint, *arguments.others], arguments.picture))
+    print(f"learning curves: {arguments.picture}")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Put model.onnx into a checkpoint, in one move."""
+    from lstm import checkpoint, corpus
+    from lstm.engine import write
+    from lstm.export import export as make_graph
+
+    opened = checkpoint.load(arguments.checkpoint)
+    if arguments.valid:
+        text = corpus.read_exact(arguments.valid)
+    else:
+        events = write(opened, "", SamplingConfig(temperature=1, top_k=0, length=2000))
+        text = "".join(event.text for event in events)
+    graph = make_graph(opened.weights(), opened.config, opened.tokenizer, text)
+    checkpoint.save(opened.path, opened.files() | {"model.onnx": graph}, replace=True)
+    print(f"{opened.path}/model.onnx: {len(graph):,} bytes")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lstm import evaluation
 from lstm.config import Settings
-from lstm.evaluation import Score
 from lstm.model import LanguageModel, surprise
+from lstm.score import Score
 from lstm.tokenizer import Tokenizer
 
 _ENOUGH = 3000  # tokens of the validation text on which settings are compared

@@ -30,6 +30,10 @@ class Checkpoint:
     metrics: dict
     digest: str
 
+    def files(self) -> dict[str, bytes]:
+        """What the manifest lists, by name. Raises Refused for a file that cannot be read."""
+        return {name: _read(self.path / name) for name in json.loads(_read(self.path / MANIFEST))["sha256"]}
+
     def weights(self) -> dict[str, np.ndarray]:
         """The weights by name, float32. Raises Refused if one is missing, misshapen or not finite."""
         try:

@@ -1,37 +1,13 @@
 """Bits per UTF-8 byte and perplexity of a text, each target counted once, state carried all the way."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from lstm.model import LanguageModel, State, surprise
+from lstm.score import Score
 from lstm.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a text was foretold: nats in all, over so many tokens and UTF-8 bytes."""
-
-    nats: float
-    tokens: int
-    bytes: int
-
-    @property
-    def bits_per_byte(self) -> float:
-        """Compares models with any vocabulary."""
-        return self.nats / math.log(2) / self.bytes
-
-    @property
-    def perplexity(self) -> float:
-        """Per piece: only compares models with the same vocabulary."""
-        return math.exp(self.nats / self.tokens)
-
-    def as_dict(self) -> dict[str, float]:
-        """Both figures and their counts, for JSON."""
-        return asdict(self) | {"bits_per_byte": self.bits_per_byte, "perplexity": self.perplexity}
 
 
 @torch.no_grad()

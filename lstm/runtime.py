@@ -12,6 +12,7 @@ import onnxruntime
 
 from lstm.checkpoint import Checkpoint
 from lstm.config import ModelConfig, Refused
+from lstm.score import Score
 
 GRAPH = "model.onnx"
 _GATES = ("input", "forget", "candidate", "output")
@@ -151,6 +152,15 @@ def read(runtime: Runtime, ids: np.ndarray, state: State) -> tuple[np.ndarray, S
         chosen = np.take_along_axis(logits - peak, ids[:, n + 1, None], axis=1)[:, 0]
         nats[:, n] = np.log(np.exp(logits - peak).sum(axis=1)) - chosen
     return nats, rows.get(slice(None))
+
+
+def evaluate(checkpoint: Checkpoint, text: str, context: str = "") -> Score:
+    """Score a text after a context by the graph, as evaluation.evaluate does by the model. Raises Refused."""
+    tokenizer, runtime = checkpoint.tokenizer, open_runtime(checkpoint)
+    before, ids = tokenizer.encode(context), tokenizer.encode(text, after=context)
+    row = np.array([tokenizer.encode("\n") + before + ids])
+    nats, _ = read(runtime, row, runtime.initial_state(1))
+    return Score(float(nats[0, len(before) :].sum()), len(ids), len(text.encode()))
 
 
 def _remedy(checkpoint: Path | str) -> str:

@@ -11,9 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lstm.config import Refused, TrainConfig
 from lstm.data import Lanes
-from lstm.evaluation import Score, estimate
+from lstm.evaluation import estimate
 from lstm.model import Dropout, LanguageModel, State, surprise
 from lstm.parallel import ALONE, Workers
+from lstm.score import Score
 
 
 @dataclass

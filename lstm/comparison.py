@@ -22,13 +22,11 @@ def compare(folders: list[str], picture: Path) -> str:
     except OSError as error:
         raise Refused(f"{picture} cannot be written ({error.strerror}): choose another --picture") from None
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        row[0].ljust(widths[0]) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-    return "\n".join(
-        [*lines, "", "valid, test: bits per byte of each one's own texts; tokens/s: one text, here and now"]
-    )
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    return "\n".join([*lines, "", "valid, test: bits per byte of each one's own texts; tokens/s: one text, now"])
 
 
 def _row(folder: str, opened: Checkpoint) -> tuple[str, ...]:
@@ -47,7 +45,7 @@ def _row(folder: str, opened: Checkpoint) -> tuple[str, ...]:
 
 def _rate(opened: Checkpoint) -> float:
     """Tokens a second of one text, the first token left out, since it waits for the model to be loaded."""
-    began = None
-    for event in write(opened, "", SamplingConfig(length=_TOKENS)):
-        began = began or time.perf_counter()
-    return event.position / (time.perf_counter() - began)
+    events = write(opened, "", SamplingConfig(length=_TOKENS))
+    next(events)
+    began = time.perf_counter()
+    return sum(1 for _ in events) / (time.perf_counter() - began)

@@ -20,6 +20,8 @@ A preset is a file of 'name = value' lines. What the command line gives goes bef
 CORPUS = "files, folders of .txt, URLs or jungle-book; one named twice is read twice (default: jungle-book)"
 PRESET = "tiny, quick, base, or a .toml or .yaml file of settings (default: quick)"
 
+TRACK = "write TensorBoard's events to a folder (default where it is not named: runs)"
+
 
 def main(words: list[str]) -> None:
     """Arguments in, one call out."""
@@ -34,6 +36,7 @@ def main(words: list[str]) -> None:
     places("--preset", default="quick", metavar="NAME|FILE", help=PRESET)
     places("--out", type=Path, metavar="FOLDER", help="where to write (default: checkpoints/PRESET)")
     places("--from", dest="parent", type=Path, metavar="CHECKPOINT", help="begin with its weights and tokenizer")
+    places("--track", nargs="?", type=Path, const=Path("runs"), metavar="FOLDER", help=TRACK)
     places("--resume", action="store_true", help="go on with the run of --out that was stopped")
     add_settings(parser, ModelConfig, "model")
     add_settings(parser, TrainConfig, "training")
@@ -56,6 +59,7 @@ def main(words: list[str]) -> None:
             config=config,
             parent=arguments.parent,
             resume=arguments.resume,
+            track=arguments.track,
         )
     )
 

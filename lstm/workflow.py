@@ -19,6 +19,7 @@ from lstm.export import export
 from lstm.model import LanguageModel
 from lstm.texts import Texts, gather
 from lstm.tokenizer import Tokenizer
+from lstm.tracking import Tracker, track
 
 WATCHED = 100_000  # characters of the validation text that are read at each evaluation; the final score reads all
 
@@ -35,6 +36,7 @@ class Order:
     config: TrainConfig
     parent: Path | None = None
     resume: bool = False
+    track: Path | None = None  # where TensorBoard's events go
 
 
 def train_checkpoint(order: Order) -> None:
@@ -56,7 +58,8 @@ def train_checkpoint(order: Order) -> None:
         run.seconds = time.perf_counter() - began  # reading and tokenising are part of the time that was given
         if order.resume:
             resume.load(run, folder)
-        finished = watch(run, order.out, texts, tokenizer, parent)
+        with track(order.track) if order.track and workers.first else nullcontext() as tracker:
+            finished = watch(run, order.out, texts, tokenizer, parent, tracker)
         if finished and workers.first:
             finish(run, order.out, texts, tokenizer, parent)
             shutil.rmtree(folder, ignore_errors=True)
@@ -105,12 +108,16 @@ def ids_source(texts: Texts, tokenizer: Tokenizer, folder: Path, config: TrainCo
     return lambda epoch: np.array(tokenizer.encode_sampled(whole, alpha, config.seed + epoch), np.uint16)
 
 
-def watch(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None) -> bool:
+def watch(
+    run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None, tracker: Tracker | None
+) -> bool:
     """Train, with the best weights so far in the checkpoint and the run in its folder; False if it was stopped."""
     ids, size = tokenizer.encode(texts.valid[:WATCHED]), len(texts.valid[:WATCHED].encode())
     with stop_on_signals() as stopped, Display(run, tokenizer) as display:
         for moment in training.train(run, ids, size, stopped):
             display.update(moment)
+            if tracker:
+                tracker.note(run, moment)
             if moment.score:
                 best = min(row["valid_bits_per_byte"] for row in run.history)
                 if run.workers.first and moment.score.bits_per_byte <= best:

@@ -183,3 +183,15 @@ def test_a_second_run_into_the_same_folder_and_a_forgotten_resume_are_refused(te
     assert "--resume" in first.communicate(timeout=60)[0]
     forgotten = run(*words)
     assert (forgotten.returncode, "--resume" in forgotten.stderr) == (2, True), forgotten.stderr
+
+
+def test_tracking_writes_what_tensorboard_reads(texts, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    done = run(*TINY, *corpus_of(texts), "--steps", "20", "--out", tmp_path / "out", "--track", tmp_path / "events")
+    assert done.returncode == 0, done.stderr
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    history = json.loads((tmp_path / "out" / "metrics.json").read_text())["history"]
+    tracked = events.Scalars("bits per byte/validation")
+    assert [e.step for e in tracked] == [row["step"] for row in history]
+    assert tracked[-1].value == pytest.approx(history[-1]["valid_bits_per_byte"], rel=1e-5)

@@ -56,6 +56,7 @@ export class Story {
 
   /** A single line break after a long line of prose is set as a space; verses, indents and copies keep theirs. */
   typeset(node, text) {
+    if (!text) return; // a space that falls away at the start of a line, or part of a character
     if (this.soft && /^\S/.test(text)) this.soft.classList.add("soft");
     this.soft = text === "\n" && this.column >= PROSE ? node : null;
     const cut = text.lastIndexOf("\n");

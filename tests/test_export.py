@@ -11,6 +11,8 @@ from lstm.config import ModelConfig, Refused
 from lstm.model import LanguageModel
 from lstm.runtime import Runtime
 
+TEXT = make_text(60, seed=5)
+
 
 @pytest.fixture(scope="module")
 def tiny(tiny_checkpoint):
@@ -101,8 +103,8 @@ def test_the_shared_matrix_is_stored_once(tiny):
     assert sum(values.values()) - scales - 5 <= parameters
 
 
-def test_a_trained_model_is_exported_at_no_cost(tiny):
-    text = make_text(60, seed=5)
+@pytest.mark.parametrize("text", [TEXT, ""], ids=["validation", "own"])
+def test_a_trained_model_is_exported_at_no_cost(tiny, text):
     graph = export.export(tiny.weights(), tiny.config, tiny.tokenizer, text)
     assert graph == export.build(tiny.weights(), tiny.config)
     loss = export.quantisation_loss(graph, tiny.weights(), tiny.config, tiny.tokenizer, text)
@@ -111,11 +113,18 @@ def test_a_trained_model_is_exported_at_no_cost(tiny):
     assert export.quantisation_loss(exact, tiny.weights(), tiny.config, tiny.tokenizer, text) == 0
 
 
-def test_weights_that_8_bits_would_spoil_are_refused(tiny):
+@pytest.mark.parametrize("text", [TEXT, ""], ids=["validation", "own"])
+def test_weights_that_8_bits_would_spoil_are_refused(tiny, text):
     """The same function in float32, written so that one number of each row of the embedding drowns the others."""
     weights = {name: values.copy() for name, values in tiny.weights().items()}
     weights["embedding"][:, 0] *= 10_000
     weights["weight_x.0"][:, 0] /= 10_000
     weights["projection"][0] /= 10_000
     with pytest.raises(Refused, match="8 bits cost"):
-        export.export(weights, tiny.config, tiny.tokenizer, make_text(60, seed=5))
+        export.export(weights, tiny.config, tiny.tokenizer, text)
+
+
+@pytest.mark.parametrize("length", [1, 60, 400])
+def test_a_short_text_is_enough(tiny, length):
+    graph = export.build(tiny.weights(), tiny.config)
+    assert 0 < abs(export.quantisation_loss(graph, tiny.weights(), tiny.config, tiny.tokenizer, TEXT[:length])) < 0.05

@@ -42,11 +42,11 @@ def quantisation_loss(
 ) -> float:
     """Bits per byte that the graph reads a text worse than float32 does, negative if it reads it better.
 
-    Without a text of some length float32 writes one: then the figure estimates the Kullback-Leibler divergence.
+    Without a text of some length float32 writes one.
     """
     ours, exact = Runtime(graph, config), Runtime(build(weights, config, quantise=False), config)
     ids = tokenizer.encode(text)
-    lanes = _lanes(ids) if len(ids) > 4 * _WARM_UP else _own_text(exact)
+    lanes = _lanes(ids) if len(ids) > 4 * _WARM_UP else _own_text(exact, tokenizer.encode("\n")[0])
     nats = [read(runtime, lanes, runtime.initial_state(len(lanes)))[0][:, _WARM_UP:].sum() for runtime in (ours, exact)]
     size = len(tokenizer.decode(lanes[:, _WARM_UP + 1 :].flatten()).encode())
     return float(nats[0] - nats[1]) / math.log(2) / max(size, 1)
@@ -60,11 +60,11 @@ def _lanes(ids: list[int]) -> np.ndarray:
     return np.array(ids)[starts[:, None] + np.arange(length + 1)]
 
 
-def _own_text(runtime: Runtime, length: int = 250) -> np.ndarray:
-    """Ids drawn from the model's own distribution: (B, N)."""
+def _own_text(runtime: Runtime, first: int, length: int = 250) -> np.ndarray:
+    """Texts that the model writes after a first id, as it does for readers: (B, N)."""
     rows, draws = Rows(runtime, _LANES), np.random.default_rng(0)
-    settings = Settings.of([SamplingConfig(temperature=1, top_k=0)] * _LANES, runtime.config.vocab_size)
-    ids = draws.integers(0, runtime.config.vocab_size, (_LANES, length))
+    settings = Settings.of([SamplingConfig()] * _LANES, runtime.config.vocab_size)
+    ids = np.full((_LANES, length), first)
     for n in range(1, length):
         rows.ids[:] = ids[:, n - 1]
         ids[:, n] = choose(rows.step(_LANES), settings, draws.random(_LANES)).ids

@@ -1,4 +1,7 @@
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import SHARED
@@ -83,3 +86,22 @@ def test_typesetting_wraps_prose_and_indents_verse():
     assert max(map(len, corpus.typeset(prose, 40).split("\n"))) <= 40
     assert "ran--and" in corpus.typeset(prose, 40)
     assert corpus.typeset("short\nlines", 40) == "short\nlines"
+
+
+def test_a_url_is_fetched_once(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "tale.txt").write_text("The old bear sang.\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = []
+
+    class Site(SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            asked.append(words)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=tmp_path / "site")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/tale.txt"
+        first, second = list(corpus.read([url])), list(corpus.read([url]))
+        server.shutdown()
+    assert first[0].text == second[0].text == "The old bear sang.\n"
+    assert len(asked) == 1

@@ -8,6 +8,7 @@ python docs/architecture.py
 import ast
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -98,7 +99,8 @@ def draw(target: Path) -> None:
     axes.text(4, -0.75, "brown: training", color=TRAINING, fontsize=9)
     axes.set(xlim=(-0.2, 12.2), ylim=(-0.9, 1.25 * max(rows) + 0.5))
     axes.axis("off")
-    figure.savefig(target, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "architecture"}):  # the same file every time
+        figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else {})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The doors that stay shut: who may import what."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,13 @@ def test_only_the_page_imports_gradio(path):
 def test_the_page_does_not_import_torch():
     for path in [ROOT / "app.py", *(ROOT / "lstm" / "web").glob("*.py")]:
         assert not {i for i in imports(path) if i.split(".")[0] == "torch"}, path
+
+
+def test_the_drawing_of_the_architecture_is_of_this_code(tmp_path):
+    path = ROOT / "docs" / "architecture.py"
+    spec = importlib.util.spec_from_file_location("architecture", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.draw(tmp_path / "now.svg")
+    drawn = (ROOT / "docs" / "architecture.svg").read_text()
+    assert (tmp_path / "now.svg").read_text() == drawn, "run python docs/architecture.py"

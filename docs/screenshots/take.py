@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from serving import CHROMIUM, QUIET, SIZES, Server, end, start  # noqa: E402
+from serving import CHROMIUM, QUIET, SIZES, Server, start  # noqa: E402
 
 PROMPT = "Mowgli crept through the long grass"
 
@@ -25,7 +25,7 @@ def main() -> None:
             pictures(browser, server)
         finally:
             browser.close()
-            end(server)
+            server.end()
 
 
 def pictures(browser: Browser, server: Server) -> None:

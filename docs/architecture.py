@@ -85,7 +85,7 @@ def draw(target: Path) -> None:
     figure = Figure(figsize=(12, 1.25 * len(rows) + 0.6), layout="constrained")
     axes = figure.subplots()
     for name, others in direct(edges).items():
-        for other in others:
+        for other in sorted(others):
             (x, y), (u, v) = places[name], places[other]
             line = {"arrowstyle": "-|>", "color": "#8a8a8a", "lw": 0.9, "shrinkA": 14, "shrinkB": 16}
             axes.annotate("", (u, v), (x, y), arrowprops=line, zorder=1)

@@ -105,9 +105,10 @@ def choose(logits: np.ndarray, settings: Settings, uniform: np.ndarray, recent: 
     total = exps.sum(axis=1)
     log_total = np.log(total)
     likeliest = order = ranked(logits, settings.width)
-    weighed = logits
+    weighed = centred
     if settings.penalised:
         weighed = penalised(logits, settings, recent)
+        weighed -= weighed.max(axis=1, keepdims=True)
         order = ranked(weighed, settings.width)
     ids = draw(weighed[row, order], order, settings, uniform)
     for n in settings.wide:
@@ -139,6 +140,8 @@ def ranked(logits: np.ndarray, count: int) -> np.ndarray:
     peaks = logits[:, : V // groups * groups].reshape(B, -1, groups).max(axis=1)
     floor = np.partition(peaks, groups - count, axis=1)[:, groups - count, None]
     flat = np.flatnonzero(logits >= floor)
+    if B == 1:
+        return flat[np.argsort(-logits[0, flat], kind="stable")[:count]][None]
     row, ids = np.divmod(flat, V)
     found = np.bincount(row, minlength=B)
     column = np.arange(len(flat)) - np.repeat(found.cumsum() - found, found)
@@ -151,11 +154,11 @@ def ranked(logits: np.ndarray, count: int) -> np.ndarray:
 
 
 def draw(values: np.ndarray, order: np.ndarray, settings: Settings, uniform: np.ndarray) -> np.ndarray:
-    """One id a row: values (B, K) of the candidates order (B, K), likeliest first, uniform (B,) -> ids (B,).
+    """One id a row: values (B, K) of the candidates order (B, K), the likeliest's being 0, uniform (B,) -> ids (B,).
 
     Temperature comes first, then top-k (Fan et al. 2018), top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024).
     """
-    weight = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / settings.heat)
+    weight = np.exp(values / settings.heat)
     weight *= np.arange(weight.shape[1]) < settings.kept
     mass = weight.cumsum(axis=1)
     if settings.thinned:  # rows that are not stay as they are, to the bit
@@ -172,7 +175,7 @@ def penalised(logits: np.ndarray, settings: Settings, recent: Sequence[Sequence[
     """
     logits = logits.copy()
     for n in settings.penalised:
-        seen, penalty = np.unique(np.array(recent[n][-MEMORY:], np.int64)), settings.penalty[n]
+        seen, penalty = list(set(recent[n][-MEMORY:])), settings.penalty[n]
         values = logits[n, seen]
         logits[n, seen] = np.where(values > 0, values / penalty, values * penalty)
     return logits

@@ -158,3 +158,19 @@ def test_writing_works_where_torch_and_onnx_are_not_installed(tiny, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+GENERATE = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv = ["lstm", "generate", sys.argv[1], "--prompt", "The wolf", "--length", "20"]
+runpy.run_module("lstm", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("program", [GENERATE, "import sys; sys.modules['torch'] = None; import app, lstm.web.server"])
+def test_the_command_and_the_page_do_not_need_torch(tiny, program):
+    command = [sys.executable, "-c", program, str(tiny.path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The wolf") == (program is GENERATE)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Server:
             assert time.monotonic() < deadline, f"the engine still writes after {seconds} s"
             time.sleep(0.02)
 
+    def end(self) -> None:
+        """Ask it to stop, as a terminal would."""
+        self.process.terminate()
+        assert self.process.wait(timeout=20) == 0
+
 
 def start(checkpoint: Path, port: int = 0) -> Server:
     """app.py on a port, a free one for 0, once it answers."""
@@ -66,23 +71,23 @@ def start(checkpoint: Path, port: int = 0) -> Server:
     raise AssertionError("the page did not come up")
 
 
-def end(server: Server) -> None:
-    """Ask the server to stop, as a terminal would."""
-    server.process.terminate()
-    assert server.process.wait(timeout=20) == 0
-
-
 @pytest.fixture(scope="session")
 def server(tiny_checkpoint) -> Iterator[Server]:
     """One page for all tests that leave it as it was."""
     served = start(tiny_checkpoint)
     yield served
-    end(served)
+    served.end()
 
 
 @pytest.fixture(scope="session")
+def start_server() -> Callable[..., Server]:
+    """start_server(checkpoint, port=0): a page of one's own, to be ended by whoever started it."""
+    return start
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium, without a window. Not for the session: while it is open, no other test can run an event loop."""
     if not CHROMIUM:
         pytest.skip("no Chromium here: install one, or name it with CHROMIUM=...")
     with sync_playwright() as playwright:

@@ -11,7 +11,7 @@ from lstm.engine import TokenEvent
 from lstm.web import guard
 from lstm.web.frames import frames
 
-GOOD = ["Once", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1]
+GOOD = ["Once", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1, ""]
 CHECK = guard.validator(guard.WRITE)
 
 
@@ -63,7 +63,7 @@ def test_the_first_token_goes_at_once_and_the_others_at_most_twenty_times_a_seco
         (7, 0.5, "penalty"), (8, None, "text"),
         (8, "a\n" * 9, "at most 8"), (8, "x" * 101, "100"), (9, None, "list"), (9, [1, -1], "no token"),
         (9, [True], "no token"),
-        (9, [0] * 4001, "4,000"), (10, 0.5, "whole"),
+        (9, [0] * 4001, "4,000"), (10, 0.5, "whole"), (11, 5, "text"),
     ],
 )  # fmt: skip
 def test_the_guard_refuses_by_name(place, value, word):
@@ -76,8 +76,8 @@ def test_the_guard_refuses_by_name(place, value, word):
 
 
 def test_the_guard_lets_good_values_pass():
-    assert all(v["is_valid"] for v in CHECK("", 0, 0, 2000, 0, 0, 0, 1, "", [], -1))
-    hot = ["\x00 \u202e {{x}} ${y}", 2.0, 200.0, 1.0, 2**31 - 1, 1.0, 1.0, 2.0, "a\nb", [0, 65_535], 3.0]
+    assert all(v["is_valid"] for v in CHECK("", 0, 0, 2000, 0, 0, 0, 1, "", [], -1, ""))
+    hot = ["\x00 \u202e {{x}} ${y}", 2.0, 200.0, 1.0, 2**31 - 1, 1.0, 1.0, 2.0, "a\nb", [0, 65_535], 3.0, "other"]
     assert all(v["is_valid"] for v in CHECK(*hot))
 
 

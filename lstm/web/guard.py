@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lstm.config import SamplingConfig
+from lstm.config import Refused, SamplingConfig
 
 LONGEST_PROMPT = 20_000  # characters
 LONGEST_TEXT = 2_000  # tokens
@@ -72,6 +72,7 @@ def stops(value: Any) -> str:
 
 
 PROMPT = text("The prompt", LONGEST_PROMPT)
+MODEL = text("The name of the model", 100)
 WRITE: dict[str, Check] = {
     "prompt": PROMPT,
     "temperature": number("Temperature", 0, HOTTEST),
@@ -84,8 +85,10 @@ WRITE: dict[str, Check] = {
     "stop": stops,
     "after": written,
     "stream": number("The stream", -1, 2**53, whole=True),
+    "model": MODEL,
 }
-READ: dict[str, Check] = {"prompt": PROMPT, "after": written}
+READ: dict[str, Check] = {"prompt": PROMPT, "after": written, "model": MODEL}
+TELL: dict[str, Check] = {"model": MODEL}
 
 
 def validator(checks: dict[str, Check]) -> Callable[..., list[dict]]:
@@ -96,6 +99,13 @@ def validator(checks: dict[str, Check]) -> Callable[..., list[dict]]:
         return [gr.validate(not problem, problem) for problem in problems]
 
     return validate
+
+
+def ids(after: list[int], vocab_size: int) -> list[int]:
+    """The same ids. Raises Refused if one is none of the model's."""
+    if any(i >= vocab_size for i in after):
+        raise Refused("the text so far was written by another model: begin a new one")
+    return after
 
 
 def settings(stop: str, **numbers: float) -> SamplingConfig:

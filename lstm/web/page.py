@@ -7,8 +7,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.components import Component
 
-from lstm.engine import Engine
 from lstm.web import endpoints, facts, guard
+from lstm.web.library import Library
 
 ASSETS = Path(__file__).parent / "assets"
 MOUNT = (
@@ -23,10 +23,10 @@ PRESETS = {
 PLAIN = {"top_p": 1, "min_p": 0, "repetition_penalty": 1, "stop": ""}  # what a preset sets besides
 
 
-def build(engine: Engine, readers: int) -> gr.Blocks:
-    """The page for one engine, with at most `readers` streams side by side."""
+def build(library: Library, readers: int) -> gr.Blocks:
+    """The page for the checkpoints of a folder, with at most `readers` streams side by side."""
     with gr.Blocks(title="Jungle LSTM", analytics_enabled=False, fill_height=True, fill_width=True) as demo:
-        about = facts.of(engine.checkpoint)
+        about = facts.of(library.open().checkpoint)
         _fixed("header", about)
         with gr.Tabs(elem_id="rooms"):
             with gr.Tab("Write"), gr.Row(elem_id="room"):
@@ -36,11 +36,11 @@ def build(engine: Engine, readers: int) -> gr.Blocks:
                 with gr.Column(elem_id="wall", min_width=0):
                     panel = _fixed("panel", about)
             with gr.Tab("Compare"):
-                _compare()
+                _compare(library.names())
             with gr.Tab("Model"):
                 _fixed("model")
         _actions(panel, controls)
-        endpoints.add(panel, engine, controls, readers)
+        endpoints.add(panel, library, controls, readers)
     return demo
 
 
@@ -107,8 +107,8 @@ def _folded() -> dict[str, Component]:
     return {"top_p": top_p, "min_p": min_p, "repetition_penalty": penalty, "stop": stop}
 
 
-def _compare() -> None:
-    """The same prompt and seed under two settings, side by side."""
+def _compare(models: list[str]) -> None:
+    """The same prompt and seed under two settings or two models, side by side."""
     with gr.Column(elem_id="pair"):
         with gr.Row(elem_id="shared"):
             prompt = gr.Textbox("Mowgli crept through the long grass", label="Prompt", lines=1, max_lines=2, scale=4)
@@ -125,6 +125,9 @@ def _compare() -> None:
                     )
                     sides[f"{side}_top_k"] = gr.Slider(
                         0, guard.WIDEST, top_k, step=1, label=f"Top-k, {side}", min_width=0
+                    )
+                    sides[f"{side}_model"] = gr.Dropdown(
+                        models, value=models[0], label=f"Model, {side}", min_width=0, visible=len(models) > 1
                     )
         _fixed("compare")
     values = {"prompt": prompt, "length": length, "seed": seed, **sides}

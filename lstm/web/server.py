@@ -11,8 +11,8 @@ from starlette.staticfiles import StaticFiles
 
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
-from lstm.engine import Engine
 from lstm.web import page
+from lstm.web.library import Library
 from lstm.web.theme import theme
 
 ASSETS = Path(__file__).parent / "assets"
@@ -24,8 +24,8 @@ THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronou
 
 def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
     """Serve the page until SIGINT or SIGTERM. Raises Refused where the port is taken."""
-    engine = Engine(checkpoint)
-    demo = page.build(engine, readers=READERS)
+    library = Library(checkpoint)
+    demo = page.build(library, readers=READERS)
     demo.queue(api_open=False, max_size=WAITING, default_concurrency_limit=READERS)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -36,7 +36,7 @@ def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
             server_port=port,
             theme=theme(),
             head="".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
-            app_kwargs={"routes": _routes(engine)},
+            app_kwargs={"routes": _routes(library)},
             max_threads=THREADS,
             state_session_capacity=4 * (READERS + WAITING),
             footer_links=[],
@@ -57,8 +57,8 @@ def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
     demo.close(verbose=False)
 
 
-def _routes(engine: Engine) -> list[Mount | Route]:
+def _routes(library: Library) -> list[Mount | Route]:
     async def status(_: Request) -> JSONResponse:
-        return JSONResponse({"running": engine.running})
+        return JSONResponse({"running": library.running})
 
     return [Route("/jungle/status", status), Mount("/jungle", StaticFiles(directory=ASSETS))]

@@ -7,7 +7,7 @@ import pytest
 from conftest import run
 
 pytest_plugins = ["serving"]
-GOOD = ["The grey wolf", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1]
+GOOD = ["The grey wolf", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1, ""]
 
 
 def test_a_taken_port_is_said_in_one_sentence(server):

@@ -1,13 +1,12 @@
 """The server dies while a text is being written: the page keeps the text and goes on when the server is back."""
 
 from playwright.sync_api import expect
-from serving import start
 
 pytest_plugins = ["serving"]
 
 
-def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser):
-    own = start(tiny_checkpoint)
+def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser, start_server):
+    own = start_server(tiny_checkpoint)
     page = browser.new_page()
     panel = page.locator("#panel [data-part=panel]")
     try:
@@ -24,7 +23,7 @@ def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser):
         assert text.startswith("The grey wolf")
         assert len(text) > len("The grey wolf")
         own.process.wait()
-        own = start(tiny_checkpoint, own.port)
+        own = start_server(tiny_checkpoint, own.port)
         page.locator("[data-part=onward]").click()
         expect(panel).to_have_attribute("data-state", "writing")
         assert page.evaluate("jungle.story.text").startswith(text)

@@ -1,4 +1,4 @@
-// The same prompt and seed under two settings, streaming side by side, with the place where they part marked.
+// The same prompt and seed under two settings or two models, streaming side by side, with the place where they part marked.
 
 import { Lost, Refusal, Stream } from "./client.js";
 import { Story } from "./story.js";
@@ -21,7 +21,7 @@ class Compare {
   async compare({ prompt, length, seed, ...values }) {
     if (this.streams.length) return;
     this.stories.forEach((story) => story.begin(prompt));
-    this.streams = SIDES.map((side) => new Stream("write", [prompt, values[`${side}_temperature`], values[`${side}_top_k`], length, seed, ...PLAIN]));
+    this.streams = SIDES.map((side) => new Stream("write", [prompt, values[`${side}_temperature`], values[`${side}_top_k`], length, seed, ...PLAIN, values[`${side}_model`]]));
     this.state("writing");
     try {
       await Promise.all(SIDES.map((side, n) => this.follow(side, n)));

@@ -5,6 +5,7 @@ const KEPT = "jungle-theme";
 export function mount(element, props) {
   const facts = element.querySelector('[data-part="facts"]');
   facts.textContent = summary(props.value);
+  window.addEventListener("jungle:model", ({ detail }) => (facts.textContent = summary(detail)));
   const kept = localStorage.getItem(KEPT);
   if (kept) document.body.classList.toggle("dark", kept === "dark");
   element.querySelector('[data-part="theme"]').addEventListener("click", () => {

@@ -1,5 +1,6 @@
 // What the cells did while the text was read: a map of units over tokens, and one token's numbers in the LSTM's equations.
 
+import { choice } from "./choice.js";
 import { ask } from "./client.js";
 import { show } from "./pieces.js";
 
@@ -38,13 +39,13 @@ export class Memory {
 
   /** Ask what the cells did, unless it is known already, and draw it. */
   async show(prompt, tokens) {
-    const key = JSON.stringify([prompt, tokens.map((token) => token.id)]);
+    const key = JSON.stringify([choice.name, prompt, tokens.map((token) => token.id)]);
     if (key === this.key || !tokens.length) return;
     Object.assign(this, { key, tokens: [...tokens], data: null });
     this.part("caption").textContent = "Reading the text once more, to watch the cells…";
     this.part("memory").replaceChildren();
     try {
-      const data = await ask("memory", [prompt, tokens.map((token) => token.id)]);
+      const data = await ask("memory", [prompt, tokens.map((token) => token.id), choice.name]);
       if (key !== this.key) return;
       this.data = data;
       this.draw();

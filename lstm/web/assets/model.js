@@ -1,14 +1,28 @@
 // What the model is: its scores beside those of others, how it learnt, what it read.
 
+import { choose } from "./choice.js";
 import { ask } from "./client.js";
 
 const BENCHMARK = 13_924; // bytes of the text that the others were scored on
 const WIDTH = 640, HEIGHT = 260, LEFT = 44, BOTTOM = 30, TOP = 10, RIGHT = 120;
 
-export async function mount(element) {
+export function mount(element) {
   const part = (name) => element.querySelector(`[data-part="${name}"]`);
-  const model = await ask("model", []);
+  const open = async (name) => {
+    part("trouble").textContent = "";
+    try {
+      return draw(part, await ask("model", [name]), (other) => open(other).then((facts) => facts && choose(facts)));
+    } catch (error) {
+      part("trouble").textContent = error.message || "The connection broke: try again in a moment.";
+    }
+  };
+  return open("");
+}
+
+/** Everything about one model. pick(name): what a click on another one's name does. */
+function draw(part, model, pick) {
   const { shape, metrics } = model;
+  part("models").replaceChildren(...(model.models.length > 1 ? model.models.map((name) => button(name, name === model.name, pick)) : []));
   part("name").textContent = model.name;
   part("lead").textContent =
     `A subword LSTM: ${number(model.parameters)} parameters, ${number(shape.vocab_size)} pieces, embedding ` +
@@ -19,12 +33,21 @@ export async function mount(element) {
   facts(part("facts"), model);
   curve(part("curve"), metrics.history ?? []);
   const test = metrics.scores?.test;
+  part("peers").hidden = test?.bytes !== BENCHMARK;
   if (test?.bytes === BENCHMARK) peers(part("peers"), { name: `${model.name} (this model)`, bits: test.bits_per_byte });
+  return model;
+}
+
+function button(name, current, pick) {
+  const node = element("button", name);
+  node.type = "button";
+  node.setAttribute("aria-pressed", current);
+  node.addEventListener("click", () => pick(name));
+  return node;
 }
 
 function fill(table, rows) {
-  const body = table.querySelector("tbody");
-  for (const row of rows) body.append(element("tr", "", ...row.map((value) => element("td", value))));
+  table.querySelector("tbody").replaceChildren(...rows.map((row) => element("tr", "", ...row.map((value) => element("td", value)))));
 }
 
 function facts(list, { digest, metrics }) {
@@ -34,18 +57,21 @@ function facts(list, { digest, metrics }) {
     Training: metrics.steps && `${number(metrics.steps)} steps, ${number(metrics.tokens)} tokens, ${number(Math.round(metrics.seconds))} seconds`,
     Checkpoint: `SHA-256 ${digest.slice(0, 16)}…`,
   };
+  list.replaceChildren();
   for (const [name, value] of Object.entries(known)) if (value) list.append(element("dt", name), element("dd", value));
 }
 
 async function peers(figure, ours) {
   const others = await (await fetch(new URL("jungle/peers.json", document.baseURI))).json();
+  const list = figure.querySelector("ol");
+  list.replaceChildren();
   const all = [...others, ours].sort((a, b) => a.bits - b.bits);
   for (const each of all) {
     const bar = element("i", "");
     bar.style.width = `${(100 * each.bits) / all.at(-1).bits}%`;
     const row = element("li", "", bar, element("span", each.name), element("b", each.bits.toFixed(3)));
     row.classList.toggle("ours", each === ours);
-    figure.querySelector("ol").append(row);
+    list.append(row);
   }
   figure.hidden = false;
 }
@@ -62,6 +88,7 @@ function curve(figure, history) {
   const x = (seconds) => LEFT + ((WIDTH - LEFT - RIGHT) * seconds) / last;
   const y = (bits) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - bits)) / (high - low);
   const svg = figure.querySelector("svg");
+  svg.replaceChildren();
   for (let k = 0; k <= 4; k += 1) {
     const bits = low + ((high - low) * k) / 4;
     svg.append(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(bits), y2: y(bits), class: "grid" }), label(bits.toFixed(2), 0, y(bits) + 4));

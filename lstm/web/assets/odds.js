@@ -1,5 +1,6 @@
 // What the sliders do, before anything is written: the model's odds of the next token, redrawn without asking it again.
 
+import { choice } from "./choice.js";
 import { ask } from "./client.js";
 import { piece, ready } from "./pieces.js";
 
@@ -15,6 +16,7 @@ class Odds {
     this.part = (name) => element.querySelector(`[data-part="${name}"]`);
     this.logits = null; // hundredths of a nat below the likeliest
     window.addEventListener("jungle:settings", ({ detail }) => this.changed(detail));
+    window.addEventListener("jungle:model", () => this.soon());
     if (window.jungle?.settings) this.changed(window.jungle.settings);
   }
 
@@ -33,7 +35,7 @@ class Odds {
   async fetch(prompt) {
     try {
       await ready();
-      const logits = await ask("odds", [prompt, []]);
+      const logits = await ask("odds", [prompt, [], choice.name]);
       if (prompt !== this.prompt) return;
       this.logits = logits;
       this.draw();

@@ -1,5 +1,6 @@
 // The live panel: one story at a time with its variants, and a designed state for everything that can happen to it.
 
+import { choice } from "./choice.js";
 import { Lost, Refusal, Stream } from "./client.js";
 import { Inspector } from "./inspector.js";
 import { Memory } from "./memory.js";
@@ -137,7 +138,7 @@ class Panel {
     if (this.stream) return;
     const before = tree.path(parent).slice(0, at);
     const ids = [...(after ?? before), ...(given ? [given] : [])].map((token) => token.id);
-    const data = [...this.names.map((name) => settings[name]), ids, tree.writer(parent, at)];
+    const data = [...this.names.map((name) => settings[name]), ids, tree.writer(parent, at), choice.name];
     this.stream = new Stream("write", data);
     this.run = { asked: performance.now(), count: 0, seconds: 0, first: 0, seed: settings.seed };
     this.show("waiting");
@@ -279,7 +280,17 @@ class Panel {
     }
   }
 
+  /** Another model knows nothing of this one's text. */
+  change(model) {
+    this.stop();
+    if (this.stream) return setTimeout(() => this.change(model), 30);
+    this.model = model;
+    this.tree = new Tree("");
+    this.walk(null);
+  }
+
   listen() {
+    window.addEventListener("jungle:model", ({ detail }) => this.change(detail));
     window.addEventListener("keydown", (event) => this.key(event), true); // before Gradio's own keys
     this.part("onward").addEventListener("click", () => this.proceed(this.settings));
     this.part("views").addEventListener("click", ({ target }) => target.dataset.view && this.view(target.dataset.view));

@@ -93,6 +93,8 @@ def animate(page: Page, name: str) -> None:
     while page.evaluate("!jungle.run.ended || Boolean(jungle.stream)"):
         shots.append(page.screenshot())
     shots.append(page.screenshot())
+    middle = min(len(shots) - 2, 1 + len(shots) // 2)
+    keep(Image.open(io.BytesIO(shots[middle])), name)
     page.locator("[data-part=views] [data-view=surprise]").click()
     shots.append(page.screenshot())
     page.locator('.token[data-n="24"]').click()
@@ -112,8 +114,13 @@ def animate(page: Page, name: str) -> None:
 
 
 def save(page: Page, name: str) -> None:
+    """A picture of the page as it stands."""
+    keep(Image.open(io.BytesIO(page.screenshot())), name)
+
+
+def keep(picture: Image.Image, name: str) -> None:
     """A PNG with few colours: the page has few."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    image = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     path = HERE / f"{name}.png"
     image.save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")

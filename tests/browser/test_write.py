@@ -6,15 +6,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytest_plugins = ["serving"]
-HOSTILE = [
-    "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>",
-    "${Object.assign(window,{hurt:1})} {{constructor.constructor('window.hurt=1')()}} #{1} <%= 1 %>",
-    "&lt;b&gt; &amp; \\u003cb\\u003e \\",
-    "\u202eabc\u202c \u2066\u2067 \u200f\u061c",
-    "x" * 3000,
-    "\x00\x01\x1b[31m\x7f",
-    "a\u0301\u0301\u0301\u0301\u0301\u0301 🐺 日本語 العربية",
-]
 
 
 def slide(page: Page, name: str, value: float) -> None:
@@ -135,20 +126,6 @@ def test_an_invitation_writes_with_one_click(open_page):
     state(page, "finished")
     expect(page.locator("#prompt textarea")).to_have_value(words)
     assert page.locator("[data-part=story]").text_content().startswith(words)
-
-
-@pytest.mark.parametrize("prompt", HOSTILE)
-def test_hostile_text_is_only_text(open_page, prompt):
-    page = open_page()
-    page.locator("#prompt textarea").fill(prompt)
-    settings(page, length=5)
-    typed = page.locator("#prompt textarea").input_value()
-    page.locator("#generate").click()
-    state(page, "finished")
-    assert page.evaluate("jungle.story.prompt") == typed
-    assert page.evaluate("window.hurt") is None
-    assert page.locator("[data-part=story] :not(span)").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_refusal_says_why_and_leaves_the_text(open_page):

@@ -43,7 +43,7 @@ class Panel {
   // What the controls call. settings: the values of the controls by name, in the order of the endpoint.
 
   generate(settings) {
-    const same = this.tree.prompt === settings.prompt;
+    const same = this.tree.prompt === settings.prompt && !this.tree.foreign;
     this.write({ settings, tree: same ? this.tree : new Tree(settings.prompt), next: true });
   }
 
@@ -100,6 +100,7 @@ class Panel {
   /** Write another token in the place of token n, and go on from there. */
   branch(n, id, rank) {
     const { tree } = this;
+    if (tree.foreign) return;
     const { alternatives, entropy } = tree.path()[n];
     const given = { id, text: "", bits: -Math.log2(alternatives[2 * rank + 1]), entropy, rank, alternatives, given: true };
     this.write({ settings: tree.current.settings, tree, parent: tree.current, at: n, given });
@@ -107,7 +108,7 @@ class Panel {
 
   /** Take the text back to the end of token n; the old one stays at hand. */
   rewind(n) {
-    if (this.stream) return;
+    if (this.stream || this.tree.foreign) return;
     this.tree.grow(this.tree.current, n + 1, this.tree.current.settings);
     this.walk(this.tree.current);
   }
@@ -122,13 +123,15 @@ class Panel {
     this.show(branch ? "finished" : "empty");
   }
 
-  /** Show a text that was made elsewhere. */
-  open(settings, tokens) {
+  /** Show a text that was made elsewhere; one of another model can be read, but not gone on with. */
+  open(settings, tokens, digest) {
     if (this.stream) return;
     this.tree = new Tree(settings.prompt);
+    this.tree.foreign = digest !== this.model.digest;
     this.tree.grow(null, 0, settings).tokens = tokens;
     this.set({ ...this.settings, ...settings });
     this.walk(this.tree.current);
+    if (this.tree.foreign) this.show("finished", "Another model wrote this text: here it can be read, not gone on with.");
   }
 
   // One run, from the click to its end.
@@ -201,7 +204,14 @@ class Panel {
     this.figures();
   }
 
+  /** How many write just now, said once a text has ended. */
+  async readers() {
+    const { running } = await (await fetch(new URL("jungle/status", document.baseURI))).json();
+    this.part("readers").textContent = running ? `${running} ${running === 1 ? "other writes" : "others write"} now` : "";
+  }
+
   finish(state, why = "") {
+    if (state !== "lost") this.readers().catch(() => {});
     const sentence = {
       finished: this.run.ended === "deadline" ? "The time for one text was over." : "",
       stopped: `Stopped after ${tokens(this.run.count)}.`,
@@ -230,7 +240,8 @@ class Panel {
     if (!busy) this.remember();
     enable("generate", !busy);
     enable("stop", busy);
-    for (const id of ["proceed", "undo", "again"]) enable(id, !busy && this.story.tokens.length > 0);
+    for (const id of ["proceed", "again"]) enable(id, !busy && !this.tree.foreign && this.story.tokens.length > 0);
+    enable("undo", !busy && this.story.tokens.length > 0);
     if (atEnd) this.story.toEnd(); // a notice must not push the last line out of sight
   }
 

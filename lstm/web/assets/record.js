@@ -61,7 +61,7 @@ function settingsOf(values) {
 function isToken(token) {
   const numbers = [token?.id, token?.bits, token?.entropy, token?.rank]; // a token opened from a link has no more than an id
   return (
-    numbers.every((value) => Number.isFinite(value) && value >= 0) && typeof token.text === "string" && token.text.length <= 400 &&
+    numbers.every((value) => Number.isFinite(value) && value >= 0) && typeof token.text === "string" && token.text.length <= 1000 &&
     Array.isArray(token.alternatives) && token.alternatives.length <= 20 && token.alternatives.every(Number.isFinite)
   );
 }

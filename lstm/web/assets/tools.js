@@ -39,8 +39,8 @@ export class Tools {
     input.value = "";
     try {
       if (file.size > LARGEST) throw new Error("This file is too large: open one that was saved here.");
-      const { settings, tokens } = fromFile(await file.text());
-      this.panel.open(settings, tokens);
+      const { settings, tokens, checkpoint } = fromFile(await file.text());
+      this.panel.open(settings, tokens, checkpoint);
     } catch (error) {
       this.panel.show("refused", error.message);
     }

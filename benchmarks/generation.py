@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from lstm import checkpoint, sampling
 from lstm.batch import Batch
 from lstm.config import ModelConfig, SamplingConfig
-from lstm.engine import _start
+from lstm.engine import start
 from lstm.export import build
 from lstm.model import LanguageModel
 from lstm.runtime import Rows, Runtime, open_runtime
@@ -152,10 +152,10 @@ def show(report: dict) -> None:
 def same_texts(opened: checkpoint.Checkpoint, seeds: int, length: int = 50) -> dict:
     """How many texts are the same alone and among 63 others, ids and probabilities; tokens a second of the batch."""
     runtime = open_runtime(opened)
-    start = _start("The old wolf", None, opened.tokenizer, runtime)
+    beginning = start("The old wolf", None, opened.tokenizer, runtime)
 
     def write(batch: Batch, some: range) -> list[list[tuple]]:
-        texts = [Text(start, SamplingConfig(seed=seed, length=length), opened.tokenizer) for seed in some]
+        texts = [Text(beginning, SamplingConfig(seed=seed, length=length), opened.tokenizer) for seed in some]
         written = {text: [] for text in texts}
         for text in texts:
             batch.join(text)

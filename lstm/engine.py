@@ -42,8 +42,8 @@ class Engine:
         """
         self.checkpoint, self.slots = checkpoint, slots
         self._line_length, self._deadline, self._patience = line, deadline, patience
-        self._runtime = open_runtime(checkpoint)
-        self._batch = Batch(self._runtime, slots)
+        self.runtime = open_runtime(checkpoint)
+        self._batch = Batch(self.runtime, slots)
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._line: list[Delivery] = []
@@ -94,7 +94,7 @@ class Engine:
             self._thread.join()
 
     def _ask(self, prompt: str, settings: SamplingConfig, after: Moment | None, watch: bool, reader: str) -> Delivery:
-        moment = _start(prompt, after, self.checkpoint.tokenizer, self._runtime)
+        moment = start(prompt, after, self.checkpoint.tokenizer, self.runtime)
         number = next(self._numbers)
         text = Text(moment, settings, self.checkpoint.tokenizer, number, watch, self._deadline)
         delivery = Delivery(text, reader, asyncio.get_running_loop())
@@ -129,7 +129,7 @@ class Engine:
                 events = self._batch.turn()
             except Exception as error:  # the runtime's own: all texts end, the engine goes on
                 self._end_all(error)
-                self._batch = Batch(self._runtime, self.slots)
+                self._batch = Batch(self.runtime, self.slots)
                 continue
             self._tally.turn(time.perf_counter() - began, len(events))
             self._deliver(events)
@@ -218,7 +218,7 @@ def write(
 ) -> Iterator[TokenEvent]:
     """The events of one text, the same as an engine's, without a thread or an event loop. Raises Refused."""
     runtime = open_runtime(checkpoint)
-    text = Text(_start(prompt, after, checkpoint.tokenizer, runtime), settings, checkpoint.tokenizer)
+    text = Text(start(prompt, after, checkpoint.tokenizer, runtime), settings, checkpoint.tokenizer)
     batch = Batch(runtime, slots=1)
     batch.join(text)
     while len(batch):
@@ -228,7 +228,7 @@ def write(
             yield event
 
 
-def _start(prompt: str, after: Moment | None, tokenizer: Tokenizer, runtime: Runtime) -> Moment:
+def start(prompt: str, after: Moment | None, tokenizer: Tokenizer, runtime: Runtime) -> Moment:
     """Where a text begins: after a line break and the prompt, or after a moment and a prompt that is set there."""
     if after is None:
         ids = (*tokenizer.encode("\n"), *tokenizer.encode(prompt))

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from lstm.batch import Batch
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused, SamplingConfig
@@ -49,10 +51,10 @@ class Engine:
         self._line: list[Delivery] = []
         self._running: dict[Text, Delivery] = {}
         self._news: set[Delivery] = set()
-        self._woken = self._looked = 0.0
+        self._woken = 0.0
         self._tally = Tally()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._nudged = self._closed = False
 
     def stream(
         self,
@@ -87,9 +89,8 @@ class Engine:
 
     def close(self) -> None:
         """End every text with Busy and stop the thread; may be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._closed = True
+        self._nudge()
         if self._thread:
             self._thread.join()
 
@@ -108,32 +109,42 @@ class Engine:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+        self._nudge()
         return delivery
 
     def _nudge(self) -> None:
         with self._changed:
+            self._nudged = True
             self._changed.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._closed or len(self._batch) or self._look()):
-                    self._wake()
-                    self._changed.wait(_LOOK if self._line or self._running else None)
-                if self._closed:
-                    break
-                self._look()
-            began = time.perf_counter()
+        while not self._closed:
             try:
-                events = self._batch.turn()
+                if not self._turn():
+                    self._rest()
             except Exception as error:  # the runtime's own: all texts end, the engine goes on
                 self._end_all(error)
                 self._batch = Batch(self.runtime, self.slots)
-                continue
-            self._tally.turn(time.perf_counter() - began, len(events))
-            self._deliver(events)
         self._end_all(Busy("the server is stopping: try again in a minute"))
+
+    def _turn(self) -> bool:
+        """One turn of the batch, if there is anything to write."""
+        with self._changed:
+            self._nudged = False
+            if not self._look():
+                return False
+        began = time.perf_counter()
+        events = self._batch.turn()
+        self._tally.turn(time.perf_counter() - began, len(events))
+        self._deliver(events)
+        return True
+
+    def _rest(self) -> None:
+        """Wait for a nudge, or for someone's time to be up."""
+        self._wake()
+        with self._changed:
+            if not self._nudged:
+                self._changed.wait(_LOOK if self._line or self._running else None)
 
     def _look(self) -> bool:
         """Let go of those who left, go on with those who have read, drop who is late, fill free slots. Any to write?"""
@@ -229,14 +240,26 @@ def write(
 
 
 def start(prompt: str, after: Moment | None, tokenizer: Tokenizer, runtime: Runtime) -> Moment:
-    """Where a text begins: after a line break and the prompt, or after a moment and a prompt that is set there."""
+    """Where a text begins: after a line break and the prompt, or after a moment and a prompt that is set there.
+
+    Raises Refused for a prompt that is no text or too long, and for a moment of another model.
+    """
+    hidden, cell = runtime.initial_state(1)
     if after is None:
         ids = (*tokenizer.encode("\n"), *tokenizer.encode(prompt))
-        hidden, cell = runtime.initial_state(1)
         after = Moment(ids, written=0, read=0, state=State(hidden[:, 0], cell[:, 0]))
+    elif not _fits(after, tokenizer.vocab_size, hidden[:, 0].shape):
+        raise Refused("this text was written by another model: begin a new one")
     elif prompt:
         ids = (*after.ids, *tokenizer.encode(prompt, after=tokenizer.decode(after.ids[-8:])))
         after = Moment(ids, written=0, read=after.read, state=after.state)
     if (length := len(after.ids) - after.read) > LONGEST_PROMPT:
         raise Refused(f"the prompt has {length:,} tokens: shorten it to {LONGEST_PROMPT:,}")
     return after
+
+
+def _fits(moment: Moment, vocab_size: int, shape: tuple[int, ...]) -> bool:
+    """Whether a runtime can go on from a moment; one that cannot would stop everybody's texts."""
+    known = bool(moment.ids) and min(moment.ids) >= 0 and max(moment.ids) < vocab_size
+    stands = 0 <= moment.read < len(moment.ids) and 0 <= moment.written <= len(moment.ids)
+    return known and stands and all(np.shape(part) == shape for part in moment.state)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -430,6 +431,29 @@ def test_a_prompt_that_cannot_be_read_is_refused_and_takes_no_slot(tiny, prompt)
         assert len(await collect(engine.stream("The wolf", SamplingConfig(length=5)))) == 5
 
     assert len(tiny.tokenizer.encode("x" * 70_000)) > LONGEST_PROMPT
+    run_engine(tiny, work)
+
+
+def test_a_moment_of_another_model_is_refused_and_hurts_nobody(tiny):
+    async def work(engine):
+        other = asyncio.create_task(collect(engine.stream("The wolf", SamplingConfig(length=300))))
+        stream = engine.stream("The wolf", SamplingConfig(length=5))
+        await collect(stream)
+        good = stream.moment()
+        small = State(*(part[:, :-1] for part in good.state))
+        for wrong in (
+            replace(good, ids=(*good.ids[:-1], tiny.config.vocab_size)),
+            replace(good, ids=(-1, *good.ids[1:])),
+            replace(good, ids=()),
+            replace(good, read=len(good.ids)),
+            replace(good, written=len(good.ids) + 1),
+            replace(good, state=small),
+        ):
+            with pytest.raises(Refused, match="another model"):
+                await collect(engine.stream("", SamplingConfig(length=5), wrong))
+        assert len(await other) == 300
+        assert len(await collect(engine.stream("", SamplingConfig(length=5), good))) == 5
+
     run_engine(tiny, work)
 
 

@@ -3,13 +3,13 @@
 import { piece, ready, show } from "./pieces.js";
 
 export class Inspector {
-  /** element: the glass; branch(n, id, p): write another token there; rewind(n): take the text back to it. */
-  constructor(element, { branch, rewind }) {
+  /** element: the glass; branch(n, id, rank): write another token there; rewind(n): take the text back; close(): let go. */
+  constructor(element, { branch, rewind, close }) {
     this.part = (name) => element.querySelector(`[data-part="${name}"]`);
     this.element = element;
     this.branch = branch;
     this.part("rewind").addEventListener("click", () => rewind(this.n));
-    this.part("close").addEventListener("click", () => this.clear());
+    this.part("close").addEventListener("click", close);
     this.clear();
   }
 

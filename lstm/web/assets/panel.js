@@ -2,18 +2,14 @@
 
 import { choice } from "./choice.js";
 import { Lost, Refusal, Stream } from "./client.js";
+import { count, figures, place, readers } from "./figures.js";
+import { listen } from "./hands.js";
 import { Inspector } from "./inspector.js";
 import { Memory } from "./memory.js";
 import { Story } from "./story.js";
 import { Tools } from "./tools.js";
 import { Tree } from "./tree.js";
 import { drawTree } from "./margin.js";
-
-const BEGINNINGS = [
-  "Mowgli crept through the long grass",
-  "“Now, Little Brother,” said Bagheera,",
-  "The old seal looked out over the grey water and",
-];
 
 export function mount(element, props, trigger) {
   window.jungle = new Panel(element, trigger, props.value);
@@ -30,13 +26,14 @@ class Panel {
     this.inspector = new Inspector(this.part("inspector"), {
       branch: (n, id, rank) => this.branch(n, id, rank),
       rewind: (n) => this.rewind(n),
+      close: () => this.unpin(),
     });
     this.memory = new Memory(this.part, (n) => this.pin(n));
     this.tools = new Tools(this);
     this.run = { count: 0 };
     this.stream = null;
-    this.invite();
-    this.listen();
+    this.pinned = -1;
+    listen(this);
     this.show("empty");
   }
 
@@ -204,17 +201,11 @@ class Panel {
     this.figures();
   }
 
-  /** How many write just now, said once a text has ended. */
-  async readers() {
-    const { running } = await (await fetch(new URL("jungle/status", document.baseURI))).json();
-    this.part("readers").textContent = running ? `${running} ${running === 1 ? "other writes" : "others write"} now` : "";
-  }
-
   finish(state, why = "") {
-    if (state !== "lost") this.readers().catch(() => {});
+    if (state !== "lost") readers(this.part).catch(() => {});
     const sentence = {
       finished: this.run.ended === "deadline" ? "The time for one text was over." : "",
-      stopped: `Stopped after ${tokens(this.run.count)}.`,
+      stopped: `Stopped after ${count(this.run.count)}.`,
       refused: why,
       lost: "The connection broke. The text stays.",
     };
@@ -222,6 +213,10 @@ class Panel {
   }
 
   // What is to be seen.
+
+  figures() {
+    figures(this.part, this.run, this.story.tokens, this.tree.current?.settings.seed);
+  }
 
   redraw() {
     this.story.show(this.tree.prompt, this.tree.path());
@@ -236,26 +231,13 @@ class Panel {
     this.part("panel").dataset.state = state;
     this.part("panel").toggleAttribute("data-blank", !busy && !this.story.tokens.length);
     this.part("notice").textContent = sentence;
-    this.part("status").textContent = busy ? "Writing" : sentence || (state === "finished" ? `Finished, ${tokens(this.run.count)}` : "");
+    this.part("status").textContent = busy ? "Writing" : sentence || (state === "finished" ? `Finished, ${count(this.run.count)}` : "");
     if (!busy) this.remember();
     enable("generate", !busy);
     enable("stop", busy);
     for (const id of ["proceed", "again"]) enable(id, !busy && !this.tree.foreign && this.story.tokens.length > 0);
     enable("undo", !busy && this.story.tokens.length > 0);
     if (atEnd) this.story.toEnd(); // a notice must not push the last line out of sight
-  }
-
-  figures() {
-    const { count, seconds, first } = this.run;
-    const all = this.story.tokens;
-    const known = all.filter((token) => token.bits !== null);
-    const bits = known.reduce((sum, token) => sum + token.bits, 0) / Math.max(1, known.length);
-    const say = (name, text) => (this.part(name).textContent = text);
-    say("tokens", tokens(all.length));
-    say("rate", seconds ? `${Math.round(count / seconds).toLocaleString("en")} tokens/s` : "");
-    say("first", first ? `first in ${Math.round(first)} ms` : "");
-    say("perplexity", all.length ? `perplexity ${(2 ** bits).toPrecision(3)}` : "");
-    say("seed", this.tree.current ? `seed ${this.tree.current.settings.seed}` : "");
   }
 
   view(name) {
@@ -276,21 +258,6 @@ class Panel {
     this.inspector.look(n, this.story.tokens[n]);
   }
 
-  // What the reader does on the panel itself.
-
-  invite() {
-    for (const beginning of BEGINNINGS) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = beginning;
-      button.addEventListener("click", () => {
-        this.set({ ...this.settings, prompt: beginning });
-        this.generate(this.settings);
-      });
-      this.part("beginnings").append(button);
-    }
-  }
-
   /** Another model knows nothing of this one's text. */
   change(model) {
     this.stop();
@@ -298,18 +265,6 @@ class Panel {
     this.model = model;
     this.tree = new Tree("");
     this.walk(null);
-  }
-
-  listen() {
-    window.addEventListener("jungle:model", ({ detail }) => this.change(detail));
-    window.addEventListener("keydown", (event) => this.key(event), true); // before Gradio's own keys
-    this.part("onward").addEventListener("click", () => this.proceed(this.settings));
-    this.part("views").addEventListener("click", ({ target }) => target.dataset.view && this.view(target.dataset.view));
-    const story = this.part("story");
-    story.addEventListener("click", (event) => this.pin(this.story.at(event)));
-    story.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pinned < 0 && this.look(this.story.at(event)));
-    this.part("page").addEventListener("keydown", (event) => this.arrow(event));
-    this.pinned = -1;
   }
 
   /** A click holds a token under the glass until it is clicked again. */
@@ -324,28 +279,7 @@ class Panel {
     this.inspector.clear();
   }
 
-  arrow(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || !this.story.tokens.length) return;
-    event.preventDefault();
-    this.pinned = Math.max(0, Math.min(this.story.tokens.length - 1, this.inspector.n + step));
-    this.look(this.pinned);
-    this.story.reveal(this.pinned);
-  }
-
-  key(event) {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      event.stopPropagation();
-      document.getElementById("generate").click();
-    } else if (event.key === "Escape" && this.stream) this.stop();
-  }
 }
-
-const tokens = (count) => `${count.toLocaleString("en")} ${count === 1 ? "token" : "tokens"}`;
-
-const place = ({ place, seconds }) =>
-  `Waiting for a place: ${place === 1 ? "you are next" : `number ${place} in line`}${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`;
 
 function enable(id, on) {
   const button = document.getElementById(id);

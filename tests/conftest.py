@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models gain nothing from more, and tests share the machine
 
@@ -53,6 +55,28 @@ def tiny_checkpoint(tmp_path_factory, texts) -> Path:
     read = ["--corpus", texts / "train.txt", "--valid", texts / "valid.txt"]
     done = run("train.py", "--preset", "tiny", *read, "--out", out)
     assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def slow_checkpoint(tmp_path_factory, tiny_checkpoint) -> Path:
+    """A large model with random weights, which takes a few seconds for a long text: for tests that act in the midst."""
+    from lstm import checkpoint, export
+
+    tiny, draw = checkpoint.load(tiny_checkpoint), np.random.default_rng(0)
+    V, E, H, L = tiny.config.vocab_size, 512, 1536, 2
+    config = tiny.config.model_copy(update={"embedding_size": E, "hidden_size": H, "layers": L})
+    shapes = {"embedding": (V, E), "output_bias": (V,), "projection": (E, H)}
+    for n in range(L):
+        shapes |= {f"weight_x.{n}": (4 * H, H if n else E), f"weight_h.{n}": (4 * H, H), f"bias.{n}": (4 * H,)}
+    weights = {name: draw.uniform(-0.05, 0.05, shape).astype(np.float16) for name, shape in shapes.items()}
+    files = tiny.files() | {
+        "config.json": config.model_dump_json().encode(),
+        "model.safetensors": safetensors.numpy.save(weights),
+        "model.onnx": export.build({name: w.astype(np.float32) for name, w in weights.items()}, config),
+    }
+    out = tmp_path_factory.mktemp("checkpoints") / "slow"
+    checkpoint.save(out, files)
     return out
 
 

@@ -80,6 +80,14 @@ def server(tiny_checkpoint) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def slow_server(slow_checkpoint) -> Iterator[Server]:
+    """A page whose model takes seconds for a long text: for tests that act in the midst of it."""
+    served = start(slow_checkpoint)
+    yield served
+    served.end()
+
+
+@pytest.fixture(scope="session")
 def start_server() -> Callable[..., Server]:
     """start_server(checkpoint, port=0): a page of one's own, to be ended by whoever started it."""
     return start
@@ -111,15 +119,15 @@ class Mishaps:
 
 @pytest.fixture
 def open_page(browser, server) -> Iterator:
-    """open_page(size, path="", **context) opens the page; at the end nothing may have gone wrong on it."""
+    """open_page(size, path="", of=server, **context) opens a page; at the end nothing may have gone wrong on it."""
     mishaps, contexts = Mishaps(), []
 
-    def open_one(size: str = "desktop", path: str = "", **options) -> Page:
+    def open_one(size: str = "desktop", path: str = "", of: Server = server, **options) -> Page:
         width, height = SIZES[size]
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
-        mishaps.watch(page, server.url)
-        page.goto(server.url + path)
+        mishaps.watch(page, of.url)
+        page.goto(of.url + path)
         expect(page.locator("#panel [data-part=panel]")).to_be_visible()
         page.wait_for_function("window.jungle?.settings")
         page.mishaps = mishaps.messages

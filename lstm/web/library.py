@@ -51,6 +51,11 @@ class Library:
         """Texts that are being written, by all of them."""
         return sum(opened.engine.running for opened in list(self._opened.values()))
 
+    def close(self) -> None:
+        """Stop all engines."""
+        for opened in self._opened.values():
+            opened.engine.close()
+
     def _make_room(self) -> None:
         idle = (name for name, opened in self._opened.items() if name != self.first and not opened.engine.running)
         if len(self._opened) >= ROOM:

@@ -1,5 +1,6 @@
 """Puts the page on the network: the queue's limits, the files that come with it, a clean end."""
 
+import gc
 import signal
 import threading
 from pathlib import Path
@@ -52,9 +53,12 @@ def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
         )
     except OSError:
         raise Refused(f"port {port} of {host} cannot be opened: choose another --port") from None
+    gc.collect()
+    gc.freeze()  # else every full collection walks Gradio's objects, and frames come up to 0.2 s late
     print(f"Jungle LSTM reads {checkpoint.path} and writes on {url}", flush=True)
     stopped.wait()
     demo.close(verbose=False)
+    library.close()
 
 
 def _routes(library: Library) -> list[Mount | Route]:

@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 pytest_plugins = ["serving"]
 
 
-def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser, start_server):
-    own = start_server(tiny_checkpoint)
+def test_a_broken_connection_keeps_the_text(slow_checkpoint, browser, start_server):
+    own = start_server(slow_checkpoint)
     page = browser.new_page()
     panel = page.locator("#panel [data-part=panel]")
     try:
@@ -23,7 +23,7 @@ def test_a_broken_connection_keeps_the_text(tiny_checkpoint, browser, start_serv
         assert text.startswith("The grey wolf")
         assert len(text) > len("The grey wolf")
         own.process.wait()
-        own = start_server(tiny_checkpoint, own.port)
+        own = start_server(slow_checkpoint, own.port)
         page.locator("[data-part=onward]").click()
         expect(panel).to_have_attribute("data-state", "writing")
         assert page.evaluate("jungle.story.text").startswith(text)

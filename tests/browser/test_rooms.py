@@ -83,8 +83,8 @@ def test_compare_with_equal_settings_never_parts(open_page):
     expect(page.locator("[data-part=verdict]")).to_have_text("The same for 120 tokens.")
 
 
-def test_both_sides_of_a_comparison_stop(open_page, server):
-    page = open_page("phone")
+def test_both_sides_of_a_comparison_stop(open_page, slow_server):
+    page = open_page("phone", of=slow_server)
     page.get_by_role("tab", name="Compare").click()
     page.locator("#shared input[type=number]").first.fill("2000")
     page.locator("#shared input[type=number]").first.press("Tab")
@@ -92,4 +92,4 @@ def test_both_sides_of_a_comparison_stop(open_page, server):
     page.wait_for_function("jungleCompare.stories.every((story) => story.tokens.length)")
     page.locator("#compare-stop").click()
     expect(page.locator("[data-part=compare]")).to_have_attribute("data-state", "finished")
-    server.wait_until_idle()
+    slow_server.wait_until_idle()

@@ -45,10 +45,10 @@ def write_by_key(page: Page) -> str:
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_a_text_grows_over_several_frames(open_page, server, size):
-    page = open_page(size)
+def test_a_text_grows_over_several_frames(open_page, slow_server, size):
+    page = open_page(size, of=slow_server)
     page.locator("#prompt textarea").fill("The grey wolf")
-    settings(page, temperature=0.7, top_k=30, length=1500)
+    settings(page, temperature=0.7, top_k=30, length=400)
     page.evaluate(
         """() => {
             window.growth = [];
@@ -61,25 +61,25 @@ def test_a_text_grows_over_several_frames(open_page, server, size):
     growth = page.evaluate("window.growth")
     assert len(set(growth)) >= 3
     assert growth == sorted(growth)
-    expect(page.locator("[data-part=tokens]")).to_have_text("1,500 tokens")
+    expect(page.locator("[data-part=tokens]")).to_have_text("400 tokens")
     expect(page.locator("[data-part=rate]")).to_have_text(re.compile(r"[\d,]+ tokens/s"))
     expect(page.locator("[data-part=first]")).to_have_text(re.compile(r"first in [\d,]+ ms"))
     expect(page.locator("[data-part=seed]")).to_have_text("seed 7")
     shown = page.locator("[data-part=story]").text_content()
     assert shown == "The grey wolf" + written(page)
-    server.wait_until_idle()
+    slow_server.wait_until_idle()
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_stop_stops_the_server_too(open_page, server, size):
-    page = open_page(size)
+def test_stop_stops_the_server_too(open_page, slow_server, size):
+    page = open_page(size, of=slow_server)
     page.locator("#prompt textarea").fill("The old bear")
     settings(page, length=2000)
     page.locator("#generate").click()
     state(page, "writing")
     page.locator("#stop").click()
     state(page, "stopped")
-    server.wait_until_idle()
+    slow_server.wait_until_idle()
     so_far = written(page)
     assert 0 < page.evaluate("jungle.story.tokens.length") < 2000
     page.wait_for_timeout(300)
@@ -89,16 +89,16 @@ def test_stop_stops_the_server_too(open_page, server, size):
     page.keyboard.press("Escape")
     state(page, "stopped")
     assert written(page).startswith(so_far)
-    server.wait_until_idle()
+    slow_server.wait_until_idle()
 
 
-def test_a_closed_tab_frees_the_engine(open_page, server):
-    page = open_page()
+def test_a_closed_tab_frees_the_engine(open_page, slow_server):
+    page = open_page(of=slow_server)
     settings(page, length=2000)
     page.locator("#generate").click()
     state(page, "writing")
     page.close()
-    server.wait_until_idle()
+    slow_server.wait_until_idle()
 
 
 def test_the_same_seed_writes_the_same_text(open_page):

@@ -16,8 +16,8 @@ from serving import CHROMIUM, QUIET, start
 
 OBSERVE = """() => {
     window.blocked = [];
-    const observer = new PerformanceObserver((list) => list.getEntries().forEach((e) => window.blocked.push(e.duration)));
-    observer.observe({type: 'longtask'});
+    new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.blocked.push(entry.duration)))
+        .observe({type: 'longtask'});
 }"""
 WRITE = """async ([view, count]) => {
     const drawn = () => view !== 'memory' || jungle.memory.data?.means.length === count;

@@ -70,6 +70,8 @@ def slow_checkpoint(tmp_path_factory, tiny_checkpoint) -> Path:
     for n in range(L):
         shapes |= {f"weight_x.{n}": (4 * H, H if n else E), f"weight_h.{n}": (4 * H, H), f"bias.{n}": (4 * H,)}
     weights = {name: draw.uniform(-0.05, 0.05, shape).astype(np.float16) for name, shape in shapes.items()}
+    readable = [tiny.tokenizer.piece(i).strip(" \n").isalpha() for i in range(V)]
+    weights["output_bias"][np.logical_not(readable)] = -100  # the page shows control characters as signs
     files = tiny.files() | {
         "config.json": config.model_dump_json().encode(),
         "model.safetensors": safetensors.numpy.save(weights),

@@ -1,5 +1,6 @@
 """Memory, and the page about the model."""
 
+import math
 import re
 
 import pytest
@@ -31,7 +32,16 @@ def test_memory_draws_the_cells_of_the_text_on_the_screen(open_page, size):
         assert len(page.evaluate(drawn)) > 200
     page.locator('.token[data-n="12"]').click()
     expect(page.locator("[data-part=memory] .words")).to_contain_text(re.compile(r"kept \d+ %, let in \d+ %"))
-    expect(page.locator("[data-part=memory] .cell")).to_have_count(3)
+    units = page.locator("[data-part=memory] .units button")
+    expect(units).to_have_count(3)
+    drawings = []
+    for n in range(3):
+        units.nth(n).click()
+        drawings.append(page.locator("[data-part=memory] svg").get_attribute("aria-label"))
+        cell = {name: float(value.replace("−", "-")) for name, value in re.findall(r"(\S+) (−?[\d.]+)", drawings[-1])}
+        assert cell["c"] == pytest.approx(cell["f"] * cell["c′"] + cell["i"] * cell["g"], abs=0.03)
+        assert cell["h"] == pytest.approx(cell["o"] * math.tanh(cell["c"]), abs=0.02)
+    assert len(set(drawings)) == 3
     page.locator("[data-part=canvas]").click(position={"x": 2, "y": 20})
     assert page.evaluate("jungle.inspector.n") == 0
 

@@ -1,9 +1,11 @@
 """Memory, and the page about the model."""
 
+import json
 import math
 import re
 
 import pytest
+from conftest import SHIPPED
 from playwright.sync_api import expect
 
 pytest_plugins = ["serving"]
@@ -64,6 +66,21 @@ def test_the_model_page_tells_its_scores(open_page, tiny_checkpoint):
     expect(page.locator(".model [data-part=corpus]")).to_contain_text("train")
     page.get_by_role("tab", name="Write").click()
     expect(page.locator("#generate")).to_be_visible()
+
+
+def test_the_model_page_sets_the_shipped_model_among_others(browser, start_server):
+    own = start_server(SHIPPED)
+    page = browser.new_page()
+    try:
+        page.goto(own.url)
+        page.get_by_role("tab", name="Model").click()
+        scores = json.loads((SHIPPED / "metrics.json").read_text())["scores"]
+        ours = page.locator(".model [data-part=peers] li.ours b")
+        expect(ours.last).to_have_text(f"{scores['test']['bits_per_byte']:.3f}")
+        assert len(page.locator(".model [data-part=peers] li").all()) > 9
+    finally:
+        page.close()
+        own.end()
 
 
 def test_compare_shows_where_two_settings_part(open_page, server):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import safetensors.numpy
 import torch
 
@@ -52,8 +53,11 @@ def metrics(run: Run, documents: Sequence[dict], parent: dict | None) -> dict:
 
 
 def weight_bytes(model: LanguageModel) -> bytes:
-    """The weights in half precision, in safetensors' format."""
+    """The weights in half precision, in safetensors' format. Raises Refused for a weight that it cannot hold."""
     tensors = {name: p.detach().to("cpu", torch.float16).numpy() for name, p in model.state_dict().items()}
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise Refused(f"{name} grew beyond half precision or is not finite: train again with lower rates")
     return safetensors.numpy.save(tensors)
 
 
@@ -90,9 +94,7 @@ def score(model: LanguageModel, tokenizer: Tokenizer, valid: str, test: str) -> 
 def open_checkpoint(folder: str | Path) -> tuple[Tokenizer, LanguageModel]:
     """The tokenizer and the model of a checkpoint, ready to read. Raises Refused with one sentence."""
     saved = checkpoint.load(folder)
+    weights = {name: torch.from_numpy(values) for name, values in saved.weights().items()}
     model = LanguageModel(saved.config)
-    try:
-        model.load_state_dict({name: torch.from_numpy(values) for name, values in saved.weights().items()})
-    except RuntimeError:
-        raise Refused(f"{folder}: the weights do not fit config.json, train the checkpoint again") from None
+    model.load_state_dict(weights)
     return saved.tokenizer, model.eval()

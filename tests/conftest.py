@@ -64,13 +64,10 @@ def slow_checkpoint(tmp_path_factory, tiny_checkpoint) -> Path:
     from lstm import checkpoint, export
 
     tiny, draw = checkpoint.load(tiny_checkpoint), np.random.default_rng(0)
-    V, E, H, L = tiny.config.vocab_size, 512, 1536, 2
-    config = tiny.config.model_copy(update={"embedding_size": E, "hidden_size": H, "layers": L})
-    shapes = {"embedding": (V, E), "output_bias": (V,), "projection": (E, H)}
-    for n in range(L):
-        shapes |= {f"weight_x.{n}": (4 * H, H if n else E), f"weight_h.{n}": (4 * H, H), f"bias.{n}": (4 * H,)}
+    config = tiny.config.model_copy(update={"embedding_size": 512, "hidden_size": 1536, "layers": 2})
+    shapes = config.weight_shapes
     weights = {name: draw.uniform(-0.05, 0.05, shape).astype(np.float16) for name, shape in shapes.items()}
-    readable = [tiny.tokenizer.piece(i).strip(" \n").isalpha() for i in range(V)]
+    readable = [tiny.tokenizer.piece(i).strip(" \n").isalpha() for i in range(config.vocab_size)]
     weights["output_bias"][np.logical_not(readable)] = -100  # the page shows control characters as signs
     files = tiny.files() | {
         "config.json": config.model_dump_json().encode(),

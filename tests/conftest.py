@@ -2,8 +2,12 @@
 
 import os
 import random
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +41,35 @@ def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess:
     """Run a program of the project as a person would, in its folder."""
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, **options)
+
+
+@contextmanager
+def full_disk(_folder: Path) -> Iterator[None]:
+    """Files end at 1,000 bytes: the kernel writes that much and refuses the rest."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing may be written into a folder; the superuser, who may do everything, becomes nobody meanwhile."""
+    folder.chmod(0o555)
+    for path in (*folder.parents[:-1], folder) if os.geteuid() == 0 else ():
+        path.chmod(path.stat().st_mode | 0o055)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        folder.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,13 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import shutil
-import signal
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from conftest import full_disk, read_only
 
 from lstm import checkpoint, results
 from lstm.config import ModelConfig, Refused
@@ -211,35 +209,6 @@ def test_a_link_leads_to_the_folder_that_is_replaced(tmp_path):
     checkpoint.save(tmp_path / "link", {"one": b"2"}, replace=True)
     assert (tmp_path / "a" / "one").read_bytes() == b"2"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "link"]
-
-
-@contextmanager
-def full_disk(_folder):
-    """Files end at 1,000 bytes: the kernel writes that much and refuses the rest."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
-@contextmanager
-def read_only(folder):
-    """Nothing may be written into a folder; the superuser, who may do everything, becomes nobody meanwhile."""
-    folder.chmod(0o555)
-    for path in (*folder.parents[:-1], folder) if os.geteuid() == 0 else ():
-        path.chmod(path.stat().st_mode | 0o055)
-    me = os.geteuid()
-    if me == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(me)
-        folder.chmod(0o755)
 
 
 @pytest.mark.parametrize("fault", [full_disk, read_only])

@@ -104,7 +104,7 @@ def save(folder: str | Path, files: Mapping[str, bytes], replace: bool = False) 
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         fresh.chmod(0o755)
-        for name, content in {**files, MANIFEST: _manifest(listed)}.items():
+        for name, content in {**files, MANIFEST: manifest(listed)}.items():
             with open(fresh / name, "wb") as file:
                 file.write(content)
                 file.flush()
@@ -130,6 +130,11 @@ def recover(folder: Path) -> None:
             shutil.rmtree(rest, ignore_errors=True)
 
 
+def manifest(listed: Mapping[str, str]) -> bytes:
+    """A manifest's one form, from the SHA-256 of each file."""
+    return json.dumps({"sha256": dict(sorted(listed.items()))}, indent=1).encode() + b"\n"
+
+
 def flush(folder: Path) -> None:
     """Have the disk remember which files a folder holds. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -137,6 +142,20 @@ def flush(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read(path: Path, largest: int) -> bytes:
+    """A file's bytes. Raises Refused for one that is too large, and for a pipe or device, which might never end."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise Refused(f"{path} is not a file: restore it, or train the checkpoint again")
+            if about.st_size > largest:
+                raise Refused(f"{path} is larger than such a file can be: restore it, or train the checkpoint again")
+            return file.read()
+    except OSError as error:
+        raise Refused(f"{path} cannot be read ({error.strerror}): restore it, or train the checkpoint again") from None
 
 
 def _swap(fresh: Path, path: Path) -> None:
@@ -171,15 +190,11 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _manifest(listed: Mapping[str, str]) -> bytes:
-    return json.dumps({"sha256": dict(sorted(listed.items()))}, indent=1).encode() + b"\n"
-
-
 def _listed(path: Path, raw: bytes) -> dict[str, str]:
     """The SHA-256 of each file that a manifest lists. Raises Refused unless it is, byte for byte, as save writes it."""
     try:
         listed = json.loads(raw)["sha256"]
-        whole = raw == _manifest(listed) and all(map(_NAME.fullmatch, listed))
+        whole = raw == manifest(listed) and all(map(_NAME.fullmatch, listed))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
@@ -190,22 +205,12 @@ def _listed(path: Path, raw: bytes) -> dict[str, str]:
     return listed
 
 
+def _read(path: Path) -> bytes:
+    return read(path, _LARGEST.get(path.name, _LARGEST_OTHER))
+
+
 def _verified(path: Path, digest: str) -> bytes:
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise Refused(f"{path} is not the file that was saved: restore it, or train the checkpoint again")
     return content
-
-
-def _read(path: Path) -> bytes:
-    """A file's bytes. Raises Refused for one that is too large, and for a pipe or device, which might never end."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise Refused(f"{path} is not a file: restore it, or train the checkpoint again")
-            if about.st_size > _LARGEST.get(path.name, _LARGEST_OTHER):
-                raise Refused(f"{path} is larger than such a file can be: restore it, or train the checkpoint again")
-            return file.read()
-    except OSError as error:
-        raise Refused(f"{path} cannot be read ({error.strerror}): restore it, or train the checkpoint again") from None

@@ -18,6 +18,7 @@ from lstm.model import State
 from lstm.training import Run, check
 
 _FILE = "state.bin"  # a SHA-256, and what torch.save writes
+_LARGEST = 2**36  # bytes
 _OURS = {"lock", _FILE, f"{_FILE}.new", "tokenizer.model", "ids.bin", "ids.new", "ids.ordered"}
 
 
@@ -114,7 +115,7 @@ def save(run: Run, folder: Path, order: Mapping[str, object]) -> None:
 
 def load(run: Run, folder: Path, order: Mapping[str, object]) -> None:
     """Put a new run where the stopped one was. Raises Refused if there is none, or if it was asked for otherwise."""
-    saved = _read(folder / _FILE)
+    saved = read(folder / _FILE)
     for name, value in order.items():
         if saved["order"].get(name) != value:
             raise Refused(f"{name} is not what the stopped run began with: give its command again, or another --out")
@@ -135,14 +136,14 @@ def load(run: Run, folder: Path, order: Mapping[str, object]) -> None:
     run.history = saved["history"]
 
 
-def _read(file: Path) -> dict:
-    """What was saved, after comparing it with its SHA-256: what was altered never reaches the unpickler."""
-    try:
-        raw = file.read_bytes()
-    except FileNotFoundError:
-        raise Refused(f"there is no stopped run in {file.parent}: start one without --resume") from None
-    except OSError as error:
-        raise Refused(f"{file} cannot be read ({error.strerror}): mend that, or start again without it") from None
+def read(file: Path) -> dict:
+    """What was saved, after comparing it with its SHA-256: what was altered never reaches the unpickler.
+
+    Raises Refused with one sentence.
+    """
+    if not os.path.lexists(file):
+        raise Refused(f"there is no stopped run in {file.parent}: start one without --resume")
+    raw = checkpoint.read(file, _LARGEST)
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         raise Refused(f"{file} is not what was saved: remove {file.parent} and start again")
     try:

@@ -124,7 +124,7 @@ def test_a_manifest_lists_files_of_its_own_folder_only(tiny_checkpoint, tmp_path
     folder = copy_of(tiny_checkpoint, tmp_path)
     (tmp_path / "secret").write_bytes(b"secret")
     listed = checkpoint.load(folder).listed | {name: hashlib.sha256(b"secret").hexdigest()}
-    (folder / checkpoint.MANIFEST).write_bytes(checkpoint._manifest(listed))
+    (folder / checkpoint.MANIFEST).write_bytes(checkpoint.manifest(listed))
     with pytest.raises(Refused, match="not as it was saved") as refusal:
         checkpoint.load(folder)
     assert "\n" not in str(refusal.value)
@@ -137,7 +137,7 @@ def test_a_manifest_that_was_altered_is_refused(tiny_checkpoint, tmp_path, chang
     listed = json.loads(raw)["sha256"]
     if change.startswith("drop "):
         del listed[change.removeprefix("drop ")]
-        raw = checkpoint._manifest(listed)
+        raw = checkpoint.manifest(listed)
     else:
         raw = raw + b" " if change == "space" else raw.replace(b'"sha256"', b'"sha256": {}, "sha256"')
     (folder / checkpoint.MANIFEST).write_bytes(raw)

@@ -61,6 +61,18 @@ def test_a_state_that_was_altered_is_refused(run, tmp_path, harm):
         resume.load(run, tmp_path, ORDER)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "vast", "loop"])
+def test_a_state_that_is_no_file_is_refused_at_once(run, tmp_path, kind):
+    file = tmp_path / "state.bin"
+    if kind == "vast":
+        with open(file, "wb") as sparse:
+            sparse.truncate(2**40)
+    else:
+        {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: path.symlink_to(path)}[kind](file)
+    with pytest.raises(Refused, match=r"state\.bin"):
+        resume.load(run, tmp_path, ORDER)
+
+
 @pytest.mark.parametrize("name", ["lanes", "corpus", "valid"])
 def test_a_run_that_was_asked_for_otherwise_is_not_gone_on_with(run, tmp_path, name):
     saved(run, tmp_path)

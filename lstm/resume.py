@@ -38,7 +38,7 @@ def stopped(out: Path) -> bool:
 def locked(out: Path, resumed: bool) -> Iterator[None]:
     """Hold the run's folder for this process alone. Raises Refused if another run holds it, or it is not a run's.
 
-    A stopped run is refused unless it is resumed. A folder in which no run was saved is removed in the end.
+    A stopped run must be resumed, and only one can be. A folder in which no run was saved is removed in the end.
     """
     folder = folder_of(out)
     try:
@@ -53,12 +53,13 @@ def locked(out: Path, resumed: bool) -> Iterator[None]:
     except OSError as error:
         raise Refused(f"{folder} cannot be written ({error.strerror}): choose another --out") from None
     with lock:
-        if not resumed:
-            if stopped(out):
-                raise Refused(f"{folder} holds a stopped run: --resume goes on with it, or remove that folder")
-            for name in _OURS - {"lock"}:
-                (folder / name).unlink(missing_ok=True)
         try:
+            if resumed and not stopped(out):
+                raise Refused(f"there is no stopped run in {folder}: start one without --resume")
+            if stopped(out) and not resumed:
+                raise Refused(f"{folder} holds a stopped run: --resume goes on with it, or remove that folder")
+            for name in () if resumed else _OURS - {"lock"}:
+                (folder / name).unlink(missing_ok=True)
             yield
         finally:
             if not stopped(out):
@@ -114,7 +115,7 @@ def save(run: Run, folder: Path, order: Mapping[str, object]) -> None:
 
 
 def load(run: Run, folder: Path, order: Mapping[str, object]) -> None:
-    """Put a new run where the stopped one was. Raises Refused if there is none, or if it was asked for otherwise."""
+    """Put a new run where the stopped one was. Raises Refused if it is damaged, or was asked for otherwise."""
     saved = read(folder / _FILE)
     for name, value in order.items():
         if saved["order"].get(name) != value:
@@ -141,8 +142,6 @@ def read(file: Path) -> dict:
 
     Raises Refused with one sentence.
     """
-    if not os.path.lexists(file):
-        raise Refused(f"there is no stopped run in {file.parent}: start one without --resume")
     raw = checkpoint.read(file, _LARGEST)
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         raise Refused(f"{file} is not what was saved: remove {file.parent} and start again")

@@ -104,7 +104,7 @@ def prepare(order: Order, texts: Texts, folder: Path) -> None:
                 tokenizer = Tokenizer.train(texts.train(), pieces, order.config.seed)
             kept.write_bytes(tokenizer.model)
         if (pieces := Tokenizer(kept.read_bytes()).vocab_size) < 300:
-            raise Refused(f"only {pieces} pieces can be learnt from this text: give one that repeats itself less")
+            raise Refused(f"only {pieces} pieces can be learnt from this text: give one of ordinary words")
         if not ids.exists() and not order.config.subword_alpha:
             write_ids(texts.train(), Tokenizer(kept.read_bytes()), ids, order.config.seed)
     except OSError as error:

@@ -140,13 +140,24 @@ def test_the_lock_dies_with_its_process(tmp_path):
     while not (tmp_path / "held").exists():
         assert holder.is_alive()
         time.sleep(0.01)
-    with pytest.raises(Refused, match="by another process"), resume.locked(out, resumed=True):
+    with pytest.raises(Refused, match="by another process"), resume.locked(out, resumed=False):
         pass
     holder.kill()
     holder.join()
     with resume.locked(out, resumed=False):
         assert (tmp_path / "out.run").is_dir()
     assert not (tmp_path / "out.run").exists()
+
+
+def test_there_must_be_a_run_to_go_on_with(run, tmp_path):
+    with pytest.raises(Refused, match="start one without --resume"), resume.locked(tmp_path / "out", resumed=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    saved(run, tmp_path / "out.run")
+    with pytest.raises(Refused, match="--resume goes on with it"), resume.locked(tmp_path / "out", resumed=False):
+        pass
+    with resume.locked(tmp_path / "out", resumed=True):
+        resume.load(run, tmp_path / "out.run", ORDER)
 
 
 def test_files_of_somebody_else_are_left_alone(tmp_path):

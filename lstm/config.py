@@ -46,6 +46,15 @@ class ModelConfig(Settings):
     hidden_size: int = Field(768, ge=4, le=8192, description="units in each layer")
     layers: int = Field(2, ge=1, le=8, description="LSTM layers, one above the other")
 
+    @property
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight by its name."""
+        V, E, H = self.vocab_size, self.embedding_size, self.hidden_size
+        shapes = {"embedding": (V, E), "projection": (E, H), "output_bias": (V,)}
+        for n in range(self.layers):
+            shapes |= {f"weight_x.{n}": (4 * H, H if n else E), f"weight_h.{n}": (4 * H, H), f"bias.{n}": (4 * H,)}
+        return shapes
+
 
 class TrainConfig(Settings):
     """How a model is trained. Rates of dropout are probabilities; a step is one update of the weights."""
@@ -76,6 +85,7 @@ class TrainConfig(Settings):
         0, ge=0, le=1000, description="set texts in lines of at most so many characters, 0 for as they are"
     )
     evaluations: int = Field(10, ge=1, le=10_000, description="how often the validation text is read during the run")
+    save_every: float = Field(60.0, ge=0, description="seconds between two saves of the run: a kill loses no more")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random draw")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="numbers of the matrix products")
@@ -111,7 +121,7 @@ def load_preset(name: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{path} cannot be read as settings: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise Refused(f"{path} holds no settings: write one 'name = value' a line")

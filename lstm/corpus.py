@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from lstm.config import Refused
 
@@ -16,7 +17,9 @@ _START = re.compile(r"^[ \t]*\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG.*$"
 _END = re.compile(
     r"^[ \t]*(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the |this )?Project Gutenberg).*$", re.MULTILINE
 )
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_TRAILING = re.compile(r"(?<![^\S\n])[^\S\n]+\n")  # looks at a long run of spaces once, not from each of its places
+_LARGEST = 2**32  # bytes of one file, which is read whole
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def read(sources: Iterable[str]) -> Iterator[Document]:
             text = clean(_bytes(path), str(path))
             if not text.strip():
                 raise Refused(f"{path} holds no text: give a file with some")
-            yield Document(path.stem, text)
+            yield Document(path.stem.encode("utf-8", "replace").decode(), text)
 
 
 def _files(source: str) -> list[Path]:
@@ -55,9 +58,8 @@ def _files(source: str) -> list[Path]:
         return [path]
     if not stat.S_ISDIR(kind):
         raise Refused(f"{source} is neither a file nor a folder: give a text file or a folder of .txt files")
-    found = sorted(
-        Path(top) / name for top, _, names in os.walk(path) for name in names if name.lower().endswith(".txt")
-    )
+    walked = os.walk(path, onerror=_refuse)
+    found = sorted(Path(top) / name for top, _, names in walked for name in names if name.lower().endswith(".txt"))
     if not found:
         raise Refused(f"{source} holds no .txt file: give a folder that does, or a file")
     return found
@@ -65,11 +67,18 @@ def _files(source: str) -> list[Path]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if not path.is_file():
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
             raise Refused(f"{path} is not a file: give a text file")
+        if about.st_size > _LARGEST:
+            raise Refused(f"{path} has {about.st_size:,} bytes: cut it into files of at most {_LARGEST:,}")
         return path.read_bytes()
     except OSError as error:
-        raise Refused(f"{path} cannot be read ({error.strerror}): mend that or leave it out") from None
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise Refused(f"{error.filename} cannot be read ({error.strerror}): mend that or leave it out") from None
 
 
 def _fetch(source: str) -> Path:
@@ -93,23 +102,31 @@ def _fetch(source: str) -> Path:
 
 def decode(raw: bytes, name: str) -> str:
     """Text of UTF-8 (with or without a mark), UTF-16 with its mark, or Windows-1252; else raises Refused at a byte."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    elif control := _CONTROL.search(raw):
-        raise Refused(f"{name} is not text: byte {raw[control.start()]:#04x} at offset {control.start()}")
-    else:
-        encoding = "utf-8-sig"
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return raw.decode(encoding)
+        text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        position, accents = error.start, sum(byte > 127 for byte in raw)
-        if encoding == "utf-8-sig" and accents <= len(raw) / 4:
-            try:
-                return raw.decode("cp1252")
-            except UnicodeDecodeError as again:
-                position = again.start
-        where = f"byte {raw[position]:#04x} at offset {position}"
-        raise Refused(f"{name} is not UTF-8, UTF-16 or Windows-1252 ({where}): save it as UTF-8") from None
+        if encoding == "utf-16" or not (text := _windows(raw, error.start)):
+            where = f"byte {raw[error.start]:#04x} at offset {error.start}"
+            raise Refused(f"{name} is not UTF-8, UTF-16 or Windows-1252 ({where}): save it as UTF-8") from None
+    if control := _CONTROL.search(text):
+        place = control.start()
+        where = f"character {ord(text[place]):#04x} at offset {place}"
+        raise Refused(f"{name} is not text ({where}): give a text, saved as UTF-8") from None
+    return text
+
+
+def _windows(raw: bytes, broken: int) -> str:
+    """The text in Windows-1252 of bytes that are no UTF-8 from one place on, "" if they are hardly that either.
+
+    What has letters of UTF-8 before that place is a damaged file in UTF-8; what is mostly above 127 is no Latin.
+    """
+    if not raw[:broken].isascii() or sum(byte > 127 for byte in raw) > len(raw) / 4:
+        return ""
+    try:
+        return raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
 
 
 def clean(raw: bytes, name: str) -> str:
@@ -122,7 +139,7 @@ def clean(raw: bytes, name: str) -> str:
         text = text[start.end() :]
     if end := _END.search(text):
         text = text[: end.start()]
-    text = re.sub(r"[^\S\n]+\n", "\n", text)
+    text = _TRAILING.sub("\n", text)
     text = re.sub(r"\n{3,}", "\n\n", textwrap.dedent(text))
     return re.sub(r"\n+\Z", "\n", text.lstrip("\n"))
 

@@ -83,6 +83,19 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(name, handler)
 
 
+@contextmanager
+def said_when_stopped(sentence: str) -> Iterator[None]:
+    """Have SIGTERM end what is being done as Ctrl-C does, and say a sentence then."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(sentence, flush=True)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, as 3:07, or hours as 1:03:07."""
     if seconds == float("inf"):

@@ -50,8 +50,10 @@ def gather(sources: list[str], valid: str | None = None, test: str | None = None
         described=tuple(described),
         train_bytes=size,
     )
-    if size < 2000 or len(texts.valid) < 100:
+    if size < 2000:
         raise Refused(f"{', '.join(sources)}: {size:,} bytes are too few to learn from, give more text")
+    if len(texts.valid) < 100:
+        raise Refused(f"{valid or sources[-1]}: {len(texts.valid)} characters are too few to judge by, give more text")
     return texts
 
 

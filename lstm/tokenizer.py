@@ -64,7 +64,7 @@ class Tokenizer:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            reason = str(error).rsplit("]", 1)[-1].strip()
+            reason = str(error).rsplit("]", 1)[-1].strip() or "too few different words"
             raise Refused(
                 f"no tokenizer of {vocab_size} pieces can be learnt from this text ({reason}): give more text"
             ) from None

@@ -98,6 +98,19 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def check(run: Run) -> None:
+    """Raise Refused for weights that are not finite, or would not be in the half precision of a checkpoint."""
+    for name, weight in [*run.model.state_dict().items(), *run.reader.state_dict().items()]:
+        if not weight.half().isfinite().all():
+            raise Refused(f"after step {run.step} {name} is not finite in half precision: {_too_fast(run)}")
+
+
+def _too_fast(run: Run) -> str:
+    """The likely cause of numbers that are not finite, and what to do."""
+    rates = f"learning_rate = {run.config.learning_rate} or matrix_rate = {run.config.matrix_rate}"
+    return f"most likely {rates} is too high, start again with less (what was saved before is untouched)"
+
+
 def take_step(run: Run) -> float:
     """One update from the next window of every lane; returns its loss, nats per token. Raises Refused if not finite."""
     config, device = run.config, run.state.hidden.device
@@ -115,10 +128,9 @@ def take_step(run: Run) -> float:
     loss.backward()
     run.workers.average(run.model)
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
-    if not torch.isfinite(norm):
-        raise Refused(
-            f"the gradient of step {run.step + 1} is not finite: lower learning_rate = {config.learning_rate}"
-        )
+    if not torch.isfinite(loss + norm):
+        found = f"a loss of {loss.item():.3g} and a gradient of {norm.item():.3g}"
+        raise Refused(f"step {run.step + 1} has {found}: {_too_fast(run)}")
     optimizers.move(run.optimizers, config.warmup, run.progress)
     if run.average:
         run.average.update_parameters(run.model)
@@ -150,6 +162,8 @@ def train(
         score = None
         if run.progress * run.config.evaluations >= len(run.history) + 1:
             score = estimate(run.reader, valid_ids, valid_bytes)
+            if not math.isfinite(score.nats):
+                raise Refused(f"after step {run.step} the validation text costs {score.nats} nats: {_too_fast(run)}")
             run.history.append(
                 {
                     "step": run.step,

@@ -1,10 +1,12 @@
 """From sources to a checkpoint: everything that `train.py` does, in order."""
 
-import shutil
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from lstm import adaptation, checkpoint, parallel, results, resume, training
 from lstm.config import ModelConfig, Refused, SamplingConfig, TrainConfig
 from lstm.data import write_ids
-from lstm.display import Display, stop_on_signals
+from lstm.display import Display, said_when_stopped, stop_on_signals
 from lstm.engine import write
 from lstm.export import export
 from lstm.model import LanguageModel
@@ -42,8 +44,8 @@ class Order:
 def train_checkpoint(order: Order) -> None:
     """Train as ordered and leave a checkpoint in order.out. Raises Refused with one sentence, overwriting nothing."""
     folder = resume.folder_of(order.out)
-    if order.out.exists() and not order.resume:
-        mend = "--resume goes on with its run, or " if folder.exists() else ""
+    if os.path.lexists(order.out) and not order.resume:
+        mend = "--resume goes on with its run, or " if resume.stopped(order.out) else ""
         raise Refused(f"{order.out} exists: {mend}choose another --out, or move it away")
     began, workers = time.perf_counter(), parallel.join()
     with resume.locked(order.out, order.resume) if workers.first else nullcontext():
@@ -56,16 +58,37 @@ def train_checkpoint(order: Order) -> None:
         ids_of = ids_source(texts, tokenizer, folder, order.config)
         run = training.start(order.config, model, ids_of, texts.train_bytes, workers)
         run.seconds = time.perf_counter() - began  # reading and tokenising are part of the time that was given
+        asked = describe(order, run, texts, parent)
         if order.resume:
-            resume.load(run, folder)
+            resume.load(run, folder, asked)
         with track(order.track) if order.track and workers.first else nullcontext() as tracker:
-            finished = watch(run, order.out, texts, tokenizer, parent, tracker)
+            save = partial(resume.save, run, folder, asked)
+            finished = watch(run, order.out, texts, tokenizer, parent, tracker, save)
         if finished and workers.first:
-            finish(run, order.out, texts, tokenizer, parent)
-            shutil.rmtree(folder, ignore_errors=True)
+            with said_when_stopped("stopped while scoring: the same command with --resume finishes it"):
+                finish(run, order.out, texts, tokenizer, parent)
+            resume.discard(order.out)
         elif workers.first:
             print(f"stopped at step {run.step:,}: the same command with --resume goes on from here")
         workers.wait()
+
+
+def describe(order: Order, run: training.Run, texts: Texts, parent: dict | None) -> dict:
+    """What a run is made of, as JSON: resuming must find it all again, but for how long to train, and where."""
+    free = {"minutes", "steps", "evaluations", "save_every", "device"}
+    files = {}
+    for path in (resume.folder_of(order.out) / name for name in ("tokenizer.model", "ids.bin")):
+        if path.exists():
+            with open(path, "rb") as file:
+                files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        **run.config.model_dump(exclude=free),
+        **run.model.config.model_dump(),
+        "corpus": list(texts.described),
+        "valid": hashlib.sha256(texts.valid.encode()).hexdigest(),
+        "from": parent and parent["sha256"],
+        **files,
+    }
 
 
 def prepare(order: Order, texts: Texts, folder: Path) -> None:
@@ -80,6 +103,8 @@ def prepare(order: Order, texts: Texts, folder: Path) -> None:
                 print(f"learning up to {pieces:,} pieces from {texts.train_bytes:,} bytes", flush=True)
                 tokenizer = Tokenizer.train(texts.train(), pieces, order.config.seed)
             kept.write_bytes(tokenizer.model)
+        if (pieces := Tokenizer(kept.read_bytes()).vocab_size) < 300:
+            raise Refused(f"only {pieces} pieces can be learnt from this text: give one of ordinary words")
         if not ids.exists() and not order.config.subword_alpha:
             write_ids(texts.train(), Tokenizer(kept.read_bytes()), ids, order.config.seed)
     except OSError as error:
@@ -109,9 +134,22 @@ def ids_source(texts: Texts, tokenizer: Tokenizer, folder: Path, config: TrainCo
 
 
 def watch(
-    run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None, tracker: Tracker | None
+    run: training.Run,
+    out: Path,
+    texts: Texts,
+    tokenizer: Tokenizer,
+    parent: dict | None,
+    tracker: Tracker | None,
+    save: Callable[[], None],
 ) -> bool:
-    """Train, with the best weights so far in the checkpoint and the run in its folder; False if it was stopped."""
+    """Train, with the best weights so far in the checkpoint and the run in its folder; False if it was stopped.
+
+    The run is saved before its first step, so that there is never a checkpoint without a run to go on with; then
+    after each evaluation, and by the clock.
+    """
+    if not run.step:
+        save()
+    saved = run.seconds
     ids, size = tokenizer.encode(texts.valid[:WATCHED]), len(texts.valid[:WATCHED].encode())
     with stop_on_signals() as stopped, Display(run, tokenizer) as display:
         for moment in training.train(run, ids, size, stopped):
@@ -119,12 +157,15 @@ def watch(
             if tracker:
                 tracker.note(run, moment)
             if moment.score:
+                training.check(run)
                 best = min(row["valid_bits_per_byte"] for row in run.history)
                 if run.workers.first and moment.score.bits_per_byte <= best:
                     results.write(out, run.reader, tokenizer, results.metrics(run, texts.described, parent))
-                resume.save(run, resume.folder_of(out))
+            if moment.score or run.seconds - saved >= run.config.save_every:
+                save()
+                saved = run.seconds
         if run.progress < 1:
-            resume.save(run, resume.folder_of(out))
+            save()
     return run.progress >= 1
 
 

@@ -2,8 +2,12 @@
 
 import os
 import random
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +44,35 @@ def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, **options)
 
 
+@contextmanager
+def full_disk(_folder: Path) -> Iterator[None]:
+    """Files end at 1,000 bytes: the kernel writes that much and refuses the rest."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing may be written into a folder; the superuser, who may do everything, becomes nobody meanwhile."""
+    folder.chmod(0o555)
+    for path in (*folder.parents[:-1], folder) if os.geteuid() == 0 else ():
+        path.chmod(path.stat().st_mode | 0o055)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        folder.chmod(0o755)
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory) -> Path:
     """A folder with train.txt, valid.txt and test.txt."""
@@ -65,13 +98,10 @@ def slow_checkpoint(tmp_path_factory, tiny_checkpoint) -> Path:
     from lstm import checkpoint, export
 
     tiny, draw = checkpoint.load(tiny_checkpoint), np.random.default_rng(0)
-    V, E, H, L = tiny.config.vocab_size, 512, 1536, 2
-    config = tiny.config.model_copy(update={"embedding_size": E, "hidden_size": H, "layers": L})
-    shapes = {"embedding": (V, E), "output_bias": (V,), "projection": (E, H)}
-    for n in range(L):
-        shapes |= {f"weight_x.{n}": (4 * H, H if n else E), f"weight_h.{n}": (4 * H, H), f"bias.{n}": (4 * H,)}
+    config = tiny.config.model_copy(update={"embedding_size": 512, "hidden_size": 1536, "layers": 2})
+    shapes = config.weight_shapes
     weights = {name: draw.uniform(-0.05, 0.05, shape).astype(np.float16) for name, shape in shapes.items()}
-    readable = [tiny.tokenizer.piece(i).strip(" \n").isalpha() for i in range(V)]
+    readable = [tiny.tokenizer.piece(i).strip(" \n").isalpha() for i in range(config.vocab_size)]
     weights["output_bias"][np.logical_not(readable)] = -100  # the page shows control characters as signs
     files = tiny.files() | {
         "config.json": config.model_dump_json().encode(),

@@ -4,7 +4,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import SHARED
+from conftest import SHARED, read_only
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +71,50 @@ def test_sources_that_are_no_text_get_one_sentence(tmp_path):
         with pytest.raises(Refused, match=name) as refusal:
             list(corpus.read([str(tmp_path / name)]))
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ("A wolf ran.\n".encode("utf-16-le"), "0x00 at offset 1"),  # no mark
+        (b"\xff\xfe" + "A wolf ran\0.".encode("utf-16-le"), "0x00 at offset 10"),
+        ("A wolf ran.\n".encode("utf-32"), "0x00 at offset"),
+        ("Café, naïve.".encode()[:-6] + b"\xaf ran.", "UTF-8"),  # a damaged letter after a whole one
+        ("Été".encode("utf-16")[:-1], "UTF-16"),
+    ],
+)
+def test_damaged_text_is_not_taken_for_another_encoding(raw, said):
+    with pytest.raises(Refused, match=said) as refusal:
+        corpus.decode(raw, "prey.txt")
+    assert "UTF-8" in str(refusal.value)
+
+
+@pytest.mark.parametrize("start", [b"", b"x"])
+@pytest.mark.parametrize("run", [b" ", b"\t", b"\t \n", b"\n"])
+def test_a_long_run_of_spaces_is_cleaned_at_once(start, run):
+    assert corpus.clean(start + run * 100_000 + b"x", "x").strip().endswith("x")
+
+
+def test_what_cannot_be_read_in_a_folder_is_not_left_out_in_silence(tmp_path):
+    (tmp_path / "tales" / "old").mkdir(parents=True)
+    (tmp_path / "tales" / "new.txt").write_text("A wolf ran.\n")
+    with read_only(tmp_path):
+        assert len(list(corpus.read([str(tmp_path / "tales")]))) == 1
+    (tmp_path / "tales" / "old").chmod(0)
+    with read_only(tmp_path), pytest.raises(Refused, match=r"old cannot be read \(Permission denied\)"):
+        list(corpus.read([str(tmp_path / "tales")]))
+    (tmp_path / "tales" / "old").rmdir()
+    (tmp_path / "tales" / "new.txt").chmod(0)
+    with read_only(tmp_path), pytest.raises(Refused, match=r"new\.txt cannot be read \(Permission denied\)"):
+        list(corpus.read([str(tmp_path / "tales")]))
+
+
+def test_a_file_whose_name_is_no_text_still_has_a_name(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(path, "w") as file:
+        file.write("A wolf ran.\n")
+    [document] = corpus.read([str(tmp_path)])
+    assert document.name == "caf?"
 
 
 def test_a_book_that_cannot_be_fetched_names_the_remedy(monkeypatch, tmp_path):

@@ -1,6 +1,5 @@
 """The runtime reads as the model does, a state is a value, and nothing that serves needs torch."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -108,14 +107,30 @@ def test_the_saved_graph_is_used_and_one_without_gets_the_same_in_memory(tiny, t
     assert not np.array_equal(saved.step(ids, state)[0], bare.step(ids, state)[0])
 
 
-def test_a_graph_that_the_manifest_does_not_list_is_not_believed(tiny, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(tiny.path, folder)
-    listed = json.loads((folder / checkpoint.MANIFEST).read_text())
-    listed["sha256"].pop("model.onnx", None)
-    (folder / checkpoint.MANIFEST).write_text(json.dumps(listed))
-    (folder / "model.onnx").write_bytes(b"not a graph")
-    assert open_runtime(checkpoint.load(folder)).config == tiny.config
+def test_a_graph_that_the_manifest_does_not_list_is_refused(tiny, tmp_path):
+    files = {name: content for name, content in tiny.files().items() if name != "model.onnx"}
+    checkpoint.save(tmp_path / "copy", files)
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(Refused, match=r"does not list model\.onnx"):
+        checkpoint.load(tmp_path / "copy")
+
+
+def test_a_graph_that_changes_after_the_checkpoint_was_opened_is_refused(tiny, tmp_path):
+    opened = checkpoint.load(shutil.copytree(tiny.path, tmp_path / "copy"))
+    other = export.build({n: -w for n, w in tiny.weights().items()}, tiny.config)
+    (opened.path / "model.onnx").write_bytes(other)
+    with pytest.raises(Refused, match=r"model\.onnx is not the file that was saved"):
+        open_runtime(opened)
+
+
+@pytest.mark.parametrize("name", ["embedding", "weight_h.0", "output_bias"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("quantise", [True, False])
+def test_a_graph_whose_numbers_are_not_finite_is_refused(tiny, name, value, quantise):
+    weights = tiny.weights()
+    weights[name].flat[-1] = value
+    with np.errstate(all="ignore"), pytest.raises(Refused, match="not finite"):
+        Runtime(export.build(weights, tiny.config, quantise), tiny.config)
 
 
 @pytest.mark.parametrize("graph", [b"", b"not a graph"])

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import safetensors.torch
 import torch
 from conftest import ROOT, run
 
+from lstm import checkpoint
 from lstm.config import ModelConfig, Refused, TrainConfig, load_preset
 from lstm.model import LanguageModel
 from lstm.optimizers import make_optimizers, move, rate_factor
@@ -45,6 +47,8 @@ def test_a_resumed_run_ends_with_the_very_same_weights(texts, tmp_path, moment):
         "0.2",
         "--evaluations",
         "4",
+        "--save-every",
+        "0",
     ]
     assert run(*words, "--out", tmp_path / "straight").returncode == 0
     stopped = subprocess.Popen(
@@ -54,9 +58,9 @@ def test_a_resumed_run_ends_with_the_very_same_weights(texts, tmp_path, moment):
     while "step 10 " not in (line := stopped.stdout.readline()):
         assert line, stopped.stderr.read()
     if moment == "between":
-        while not (tmp_path / "stopped.run" / "state.pt").exists():
-            time.sleep(0.01)
-        stopped.kill()
+        while not (tmp_path / "stopped.run" / "state.bin.new").exists() and stopped.poll() is None:
+            time.sleep(1e-4)
+        stopped.kill()  # in the midst of a save
     else:
         stopped.send_signal(signal.SIGTERM)
     said = stopped.communicate(timeout=60)[0]
@@ -208,6 +212,16 @@ def test_a_second_run_into_the_same_folder_and_a_forgotten_resume_are_refused(te
     assert "--resume" in first.communicate(timeout=60)[0]
     forgotten = run(*words)
     assert (forgotten.returncode, "--resume" in forgotten.stderr) == (2, True), forgotten.stderr
+
+
+def test_rates_that_are_far_too_high_end_the_run_and_never_reach_the_checkpoint(texts, tmp_path):
+    words = ["--steps", "40", "--learning-rate", "100", "--matrix-rate", "100", "--clip", "1e9"]
+    spoilt = run(*TINY, *corpus_of(texts), *words, "--out", tmp_path / "out")
+    assert spoilt.returncode == 2
+    [sentence] = spoilt.stderr.strip().splitlines()
+    assert re.search(r"step \d+ .*learning_rate = 100\.0 or matrix_rate = 100\.0 is too high", sentence)
+    if (tmp_path / "out").exists():
+        checkpoint.load(tmp_path / "out").weights()
 
 
 def test_tracking_writes_what_tensorboard_reads(texts, tmp_path):

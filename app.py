@@ -26,7 +26,7 @@ def arguments() -> argparse.Namespace:
         help="port to listen on; the first free one from 7860 if none is given",
     )
     parser.add_argument(
-        "--streams", type=int, default=os.environ.get("JUNGLE_STREAMS", 4), help="texts that one address may have open"
+        "--streams", type=int, default=os.environ.get("JUNGLE_STREAMS", 3), help="texts that one address may have open"
     )
     parser.add_argument(
         "--grace",

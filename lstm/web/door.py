@@ -15,9 +15,9 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lstm.web.guests import BUSY, Call, Endpoint, Guests, Refusal, address
-from lstm.web.wire import Line, Response, answer, fetch, in_json, read_body, with_body
+from lstm.web.wire import Line, Response, answer, answer_and_close, fetch, in_json, read_body, with_body
 
-AT_ONCE = 2  # questions that Gradio is handed at a time: each takes it 10 ms, and others must be answered meanwhile
+AT_ONCE = 1  # question that Gradio is handed at a time: it takes 10 ms for each, and others must be answered meanwhile
 
 PAGE = re.compile(
     r"/(|config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|(assets|static|jungle)/[\w./-]+"
@@ -72,9 +72,11 @@ class Door:
             await self._enter(scope, receive, send)
         except Refusal as refusal:
             headers = [(b"retry-after", b"%d" % refusal.again)] if refusal.again else []
+            response = in_json(refusal.status, {"detail": str(refusal)}, headers)
             if refusal.status in (408, 413):
-                headers.append((b"connection", b"close"))  # the rest of the body is not waited for
-            await answer(send, in_json(refusal.status, {"detail": str(refusal)}, headers))
+                await answer_and_close(receive, send, response)
+            else:
+                await answer(send, response)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], dict(scope["headers"])
@@ -126,7 +128,7 @@ class Door:
         body = json.dumps({"data": data} if name else {**values, "session_hash": session}).encode()
         try:
             async with self._turn:
-                response = await fetch(self._app, with_body(scope, body), body)
+                response = await fetch(self._app, with_body(scope, body, state={"call": call}), body)
             if response.status == 200:
                 self.guests.accept(call, json.loads(response.body)["event_id"])
             elif response.status == 503:

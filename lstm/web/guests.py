@@ -42,6 +42,7 @@ class Call:
     endpoint: Endpoint
     session: str = ""  # the reader's own name for it; Gradio takes the event's where there is none
     event: str = ""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # set once somebody listens
 
 
 @dataclass(eq=False)
@@ -100,7 +101,10 @@ class Guests:
     def accept(self, call: Call, event: str) -> None:
         """The queue took a call and gave it a name. Somebody should listen soon."""
         call.event, call.session = event, call.session or event
-        self._sessions.setdefault(call.session, _Session()).calls.add(call)
+        session = self._sessions.setdefault(call.session, _Session())
+        session.calls.add(call)
+        if session.heard:
+            call.heard.set()
         self._expect(call)
 
     def close(self, call: Call) -> None:
@@ -128,6 +132,8 @@ class Guests:
         if session.heard:
             raise Refusal(409, "Somebody listens to this already: ask again under another name.")
         session.heard = True
+        for call in session.calls:
+            call.heard.set()
 
     async def hang_up(self, name: str, to_the_end: bool) -> None:
         """Nobody listens to a session any more. What was asked since the last end may still find a listener."""

@@ -31,7 +31,7 @@ READERS = 64  # streams that run side by side
 WAITING = 64  # readers who may wait for one of them
 ROOM = READERS + WAITING
 THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronous too
-STREAMS = 4  # texts that one address may have open
+STREAMS = 3  # texts that one address may have open: one on its own, and two that are compared
 GRACE = 20.0  # seconds
 
 
@@ -45,10 +45,12 @@ def serve(
     proxies: addresses whose word is taken on whom they speak for.
     """
     os.environ["FORWARDED_ALLOW_IPS"] = proxies  # where the web server looks
-    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls, and goes through them after each
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls,
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)  # and goes through them after each
     library = Library(checkpoint)
     demo = page.build(library, readers=READERS)
-    demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS)
+    # The waiting hear of their places once a second: at every change, a full line hears of 4,000.
+    demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS, status_update_rate=1)
     doors: list[Door] = []
     stops = threading.Semaphore(0)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -94,11 +96,15 @@ def _see_off(door: Door, stops: threading.Semaphore, grace: float) -> None:
 
 def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]):
     """A lifespan that puts the door before the whole application, Gradio's own middleware included."""
-    queue = demo._queue
 
     def forget(session: str) -> None:
-        for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
-            kept.pop(session, None)  # Gradio keeps the names for good, and the messages that nobody took
+        """Gradio keeps the names for good, messages that nobody took, and 100 KB of settings that are never set."""
+        queue, states = demo._queue, demo.state_holder
+        for kept in (
+            queue.pending_messages_per_session, queue.pending_event_ids_session, states.session_data,
+            states.time_last_used,
+        ):  # fmt: skip
+            kept.pop(session, None)
 
     endpoints = [
         Endpoint(fn._id, fn.api_name, len(fn.inputs), streams=fn.concurrency_id == "write")

@@ -1,6 +1,7 @@
 """What the door needs of HTTP: bodies with a limit, answers in JSON, questions of its own, streams that it watches."""
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from lstm.web.guests import Refusal
 
 LARGEST = 64 * 1024  # bytes of a request's body
 SLOWEST = 10.0  # seconds that a body may take to come
+LINGER = 2.0  # seconds in which a request that is too large may see that it was refused
 STUCK = 30.0  # seconds that a message waits for a reader who does not read
 ENDED = re.compile(rb'data: \{"msg":"process_completed","event_id":"(\w+)"')
 
@@ -49,6 +51,21 @@ async def answer(send: Send, response: Response) -> None:
     """Send a whole answer."""
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def answer_and_close(receive: Receive, send: Send, response: Response) -> None:
+    """Send an answer in the midst of a request's body, and hang up.
+
+    What comes meanwhile is dropped: who is hung up on while he still sends may never see the answer.
+    """
+    closing = [*response.headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status, "headers": closing})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def in_json(status: int, content: object, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:

@@ -112,10 +112,9 @@ class Fuzz:
                     connection.close()
 
 
-def fuzz(page: Page, count: int) -> Fuzz:
-    """Send so many payloads, the same each time."""
-    number = page.request("x")["fn_index"]
-    done = Fuzz(page.port, number)
+def fuzz(port: int, number: int, count: int) -> Fuzz:
+    """Send so many payloads, the same each time. number: Gradio's of the endpoint that writes."""
+    done = Fuzz(port, number)
 
     @settings(
         max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)

@@ -1,6 +1,6 @@
 """What the page promises on a bad day, each promise as a measurement: see load.py.
 
-Each starts app.py in a process of its own. Readers of different addresses are told apart by X-Forwarded-For.
+Each works on a running page that believes X-Forwarded-For, by which readers of different addresses are told apart.
 """
 
 import asyncio
@@ -81,11 +81,10 @@ def percentile(seconds: list[float], share: float) -> float:
     return round(1000 * float(np.percentile(seconds or [0.0], share)), 1)
 
 
-async def load(size: Size) -> list[Figure]:
+async def load(size: Size, page: Page) -> list[Figure]:
     """Readers who ask again as soon as a text has ended."""
     offline, spoilt, count = Offline(size, 64), 0, 0
-    page = Page(size.checkpoint, *BELIEVED)
-    until = time.perf_counter() + size.seconds
+    began = time.perf_counter()
 
     async def reader(n: int) -> None:
         nonlocal spoilt, count
@@ -93,21 +92,19 @@ async def load(size: Size) -> list[Figure]:
             seed = (n + turn) % 64
             written = await write(page, person(n), prompt=PROMPT, seed=seed, length=size.length)
             spoilt, count = spoilt + offline.spoilt(seed, written), count + 1
-            if time.perf_counter() > until:
+            if time.perf_counter() - began > size.seconds:
                 return
 
     await asyncio.gather(*map(reader, range(size.clients)))
-    page.stop()
-    print(
-        f"  {count} texts of {size.length} tokens, {size.clients} readers, {count * size.length / size.seconds:.0f}/s"
-    )
+    rate = count * size.length / (time.perf_counter() - began)
+    print(f"  {count} texts of {size.length} tokens, {size.clients} readers, {rate:.0f} tokens/s")
     return [Figure("load: tokens lost, doubled or crossed", spoilt, 0)]
 
 
-async def determinism(size: Size) -> list[Figure]:
+async def determinism(size: Size, page: Page) -> list[Figure]:
     """Each seed once, among as many others as there are readers."""
     short = replace(size, length=50)
-    offline, page, seeds = Offline(short, size.count), Page(size.checkpoint, *BELIEVED), iter(range(size.count))
+    offline, seeds = Offline(short, size.count), iter(range(size.count))
     different = 0
 
     async def reader(n: int) -> None:
@@ -117,13 +114,12 @@ async def determinism(size: Size) -> list[Figure]:
             different += offline.spoilt(seed, written) > 0
 
     await asyncio.gather(*map(reader, range(size.clients)))
-    page.stop()
     return [Figure(f"determinism: of {size.count} seeds, other among {size.clients} than alone", different, 0)]
 
 
-async def overload(size: Size) -> list[Figure]:
+async def overload(size: Size, page: Page) -> list[Figure]:
     """Joins of one second, each of another address, while somebody asks for the page's health."""
-    page, took, done = Page(size.checkpoint, *BELIEVED), [], asyncio.Event()
+    took, done = [], asyncio.Event()
 
     async def watch() -> None:
         while not done.is_set():
@@ -147,7 +143,6 @@ async def overload(size: Size) -> list[Figure]:
     ends = await asyncio.gather(*map(reader, range(size.count)))
     done.set()
     await watching
-    page.stop()
     refused = [seconds for kind, seconds, _ in ends if kind == "refused"]
     silent = sum(kind == "refused" and "retry-after" not in headers for kind, _, headers in ends)
     lost = sum(kind not in ("refused", "finished") for kind, *_ in ends)
@@ -160,9 +155,9 @@ async def overload(size: Size) -> list[Figure]:
     ]
 
 
-async def fairness(size: Size) -> list[Figure]:
+async def fairness(size: Size, page: Page) -> list[Figure]:
     """Four readers alone, then beside one address that wants many streams all the time."""
-    page, over = Page(size.checkpoint, *BELIEVED), asyncio.Event()
+    over = asyncio.Event()
 
     async def others(turn: int) -> float:
         began = time.perf_counter()
@@ -186,15 +181,14 @@ async def fairness(size: Size) -> list[Figure]:
     beside = [await others(turn) for turn in range(size.count)]
     over.set()
     written = sum(await asyncio.gather(*crowd))
-    page.stop()
     slower = float(np.median(alone) / np.median(beside))
     print(f"  the greedy one had {written} texts meanwhile; the others {np.median(alone):.0f} tokens/s alone")
     return [Figure("fairness: others' rate, times slower beside 32 streams", round(slower, 2), 2, timed=True)]
 
 
-async def disconnect(size: Size) -> list[Figure]:
+async def disconnect(size: Size, page: Page) -> list[Figure]:
     """Connections that break: every other one while its prompt is read, the others after the first frame."""
-    page, took, stuck = Page(size.checkpoint, *BELIEVED, "--streams", "9"), [], 0
+    took, stuck = [], 0
     draw = random.Random(0)
     for n in range(size.count):
         session, reading = f"drop{n}", n % 2
@@ -210,16 +204,14 @@ async def disconnect(size: Size) -> list[Figure]:
             took.append(await idle(page, 10))
         except TimeoutError:
             stuck += 1
-    page.stop()
     return [
         Figure(f"disconnect: of {size.count} slots, still held after 10 s", stuck, 0),
         Figure("disconnect: slot free, 99th percentile, ms", percentile(took, 99), 250, timed=True),
     ]
 
 
-async def ghosts(size: Size) -> list[Figure]:
+async def ghosts(size: Size, page: Page) -> list[Figure]:
     """Joins that nobody listens to, in waves as large as the page lets in."""
-    page = Page(size.checkpoint, *BELIEVED)
     await write(page, prompt=PROMPT)
     accepted, slowest, before = 0, 0.0, page.megabytes()
     while accepted < size.count:
@@ -228,16 +220,15 @@ async def ghosts(size: Size) -> list[Figure]:
         slowest = max(slowest, await idle(page))
         print(f"  {accepted} ghosts, {slowest:.1f} s, {page.megabytes() - before:+.1f} MB", flush=True)
     grown = page.megabytes() - before
-    page.stop()
     return [
         Figure(f"ghosts: seconds until the slots of {accepted} were free", round(slowest, 1), 10, timed=True),
         Figure("ghosts: MB more", round(grown, 1), 50),
     ]
 
 
-async def memory(size: Size) -> list[Figure]:
+async def memory(size: Size, page: Page) -> list[Figure]:
     """Sessions, each new to the page, after as many as it keeps."""
-    page, numbers = Page(size.checkpoint, *BELIEVED), itertools.count()
+    numbers = itertools.count()
 
     async def sessions(count: int) -> None:
         async def reader(n: int) -> None:
@@ -250,12 +241,11 @@ async def memory(size: Size) -> list[Figure]:
     before = page.megabytes()
     await sessions(size.count)
     grown = page.megabytes() - before
-    page.stop()
     return [Figure(f"memory: MB more after {size.count} sessions", round(grown, 1), 30)]
 
 
-async def shutdown(size: Size) -> list[Figure]:
-    """SIGTERM in the midst of texts."""
+async def shutdown(size: Size, _: Page) -> list[Figure]:
+    """SIGTERM and SIGINT in the midst of texts, of a page of its own each time."""
     unfinished = let_in = wrong = 0
     slowest = 0.0
     for n in range(size.count):
@@ -283,15 +273,14 @@ async def shutdown(size: Size) -> list[Figure]:
     ]
 
 
-async def fuzzing(size: Size) -> list[Figure]:
+async def fuzzing(size: Size, page: Page) -> list[Figure]:
     """Payloads of every kind, and whether the page writes as it did before."""
-    offline, page = Offline(size, 1), Page(size.checkpoint, *BELIEVED)
-    done = await asyncio.to_thread(attacks.fuzz, page, size.count)
+    offline = Offline(size, 1)
+    done = await asyncio.to_thread(attacks.fuzz, page.port, page.request("")["fn_index"], size.count)
     for told in done.failed[:5]:
         print(f"  {told}")
     spoilt = offline.spoilt(0, await write(page, prompt=PROMPT, seed=0, length=size.length))
     print(f"  {done.sent} payloads, {done.accepted} accepted; slowest: {done.slowest[1]}")
-    page.stop()
     return [
         Figure("API fuzz: crashes, hangs, 500s, refusals without a reason", len(done.failed), 0),
         Figure("API fuzz: tokens spoilt afterwards", spoilt, 0),
@@ -299,35 +288,31 @@ async def fuzzing(size: Size) -> list[Figure]:
     ]
 
 
-async def bodies(size: Size) -> list[Figure]:
+async def bodies(size: Size, page: Page) -> list[Figure]:
     """1, 10 and 100 MB; the last one only where more than two are asked for."""
-    page = Page(size.checkpoint, *BELIEVED)
     await write(page, prompt=PROMPT)
     before = page.megabytes("VmHWM")
     wrong = await attacks.bodies(page, [10**6, 10**7, 10**8][: size.count])
     grown = page.megabytes("VmHWM") - before
     print("".join(f"  {told}\n" for told in wrong[:5]), end="")
-    page.stop()
     return [
         Figure("big bodies: answered with something else than 413", len(wrong), 0),
         Figure("big bodies: MB more, at the most", round(grown, 1), 20),
     ]
 
 
-async def hostile(size: Size) -> list[Figure]:
+async def hostile(size: Size, page: Page) -> list[Figure]:
     """Scripts in a real browser; requests for what is nobody's business."""
-    page = Page(size.checkpoint, *BELIEVED)
     ran = await asyncio.to_thread(attacks.scripts, page, size.count)
     count, got = await attacks.probe(page)
     print("".join(f"  {told}\n" for told in (*ran[:3], *got[:5])), end="")
-    page.stop()
     return [
         Figure(f"page attacks: of {size.count} scripts, run", len(ran), 0),
         Figure(f"page attacks: of {count} probes, leaks", len(got), 0),
     ]
 
 
-BARS: dict[str, Callable[[Size], Awaitable[list[Figure]]]] = {
+BARS: dict[str, Callable[[Size, Page], Awaitable[list[Figure]]]] = {
     bar.__name__: bar
     for bar in (
         load, overload, fairness, disconnect, ghosts, memory, determinism, shutdown, fuzzing, bodies, hostile,

@@ -14,7 +14,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bars import BARS, Size
+from bars import BARS, BELIEVED, Size
+from client import Page
 from machine import describe, table
 
 FULL = {
@@ -50,7 +51,10 @@ def main() -> int:
     figures = []
     for name in names:
         began = time.perf_counter()
-        figures += asyncio.run(BARS[name](replace((SHORT if options.short else FULL)[name], **given)))
+        size = replace((SHORT if options.short else FULL)[name], **given)
+        page = Page(size.checkpoint, *BELIEVED)
+        figures += asyncio.run(BARS[name](size, page))
+        page.stop()
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
     rows = [[each.name, each.value, each.most, "ok" if each.ok else "SHORT"] for each in figures]
     print("\n" + table(["bar", "value", "at most", ""], rows))

@@ -72,6 +72,11 @@ class Guests:
     def __len__(self) -> int:
         return len(self._asked)
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody asks and nobody listens."""
+        return not self._asked and not self._sessions
+
     def problem(self) -> str:
         """Why a new call would be turned away, "" if it would not."""
         if self.leaving:

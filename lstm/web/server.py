@@ -21,7 +21,7 @@ from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
 from lstm.web import page
 from lstm.web.door import Door
-from lstm.web.guests import Endpoint
+from lstm.web.guests import Endpoint, Guests
 from lstm.web.library import Library
 from lstm.web.theme import theme
 
@@ -81,17 +81,18 @@ def serve(
     gc.freeze()  # else every full collection walks Gradio's objects, and frames come up to 0.2 s late
     print(f"Jungle LSTM reads {checkpoint.path} and writes on {url}", flush=True)
     stops.acquire()
-    _see_off(doors[0], stops, grace)
+    demo.server.force_exit = not _see_off(doors[0].guests, stops, grace)
     demo.close(verbose=False)
     library.close()
 
 
-def _see_off(door: Door, stops: threading.Semaphore, grace: float) -> None:
-    """Let nobody in, and wait until everybody has gone: for the grace at most, and not after a second signal."""
-    door.guests.leaving = True
+def _see_off(guests: Guests, stops: threading.Semaphore, grace: float) -> bool:
+    """Let nobody in, and wait until all have gone: for the grace at most, and not after a second signal. Have they?"""
+    guests.leaving = True
     until = time.monotonic() + grace
-    while len(door.guests) and time.monotonic() < until and not stops.acquire(timeout=0.02):
+    while not guests.gone and time.monotonic() < until and not stops.acquire(timeout=0.02):
         pass
+    return guests.gone
 
 
 def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]):

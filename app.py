@@ -7,6 +7,8 @@ import sys
 from lstm import checkpoint
 from lstm.config import Refused
 
+PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7"  # where a Space's proxy lives
+
 
 def arguments() -> argparse.Namespace:
     """What the command line and the environment of a hosted page ask for."""
@@ -23,6 +25,20 @@ def arguments() -> argparse.Namespace:
         default=os.environ.get("GRADIO_SERVER_PORT"),
         help="port to listen on; the first free one from 7860 if none is given",
     )
+    parser.add_argument(
+        "--streams", type=int, default=os.environ.get("JUNGLE_STREAMS", 3), help="texts that one address may have open"
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=os.environ.get("JUNGLE_GRACE", 20),
+        help="seconds that open texts have to end when the page is stopped",
+    )
+    parser.add_argument(
+        "--proxies",
+        default=os.environ.get("FORWARDED_ALLOW_IPS", PRIVATE if "SPACE_ID" in os.environ else ""),
+        help="addresses or networks whose X-Forwarded-For is believed; none, but for a Space, which has a proxy",
+    )
     return parser.parse_args()
 
 
@@ -33,7 +49,8 @@ def main() -> int:
         opened = checkpoint.load(options.checkpoint)
         from lstm.web.server import serve  # after the checkpoint: a refusal need not wait for gradio
 
-        serve(opened, options.host, options.port)
+        limits = {"streams": options.streams, "grace": options.grace, "proxies": options.proxies}
+        serve(opened, options.host, options.port, **limits)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -51,14 +51,14 @@ class Server:
         assert self.process.wait(timeout=20) == 0
 
 
-def start(checkpoint: Path, port: int = 0) -> Server:
-    """app.py on a port, a free one for 0, once it answers."""
+def start(checkpoint: Path, port: int = 0, *options: str, **process_options: object) -> Server:
+    """app.py on a port, a free one for 0, once it answers; options are app.py's own."""
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", port))
         port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--checkpoint", str(checkpoint), "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT)
+    command = [sys.executable, "app.py", "--checkpoint", str(checkpoint), "--port", str(port), *options]
+    process = subprocess.Popen(command, cwd=ROOT, **process_options)
     server = Server(f"http://127.0.0.1:{port}/", port, checkpoint, process)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:

@@ -46,12 +46,13 @@ def add(panel: gr.HTML, library: Library, controls: Mapping[str, Component], rea
 def _writer(library: Library) -> Callable[..., AsyncIterator[str]]:
     async def write(
         prompt: str, temperature: float, top_k: int, length: int, seed: int, top_p: float, min_p: float,
-        repetition_penalty: float, stop: str, after: list[int], stream: int, model: str,
+        repetition_penalty: float, stop: str, after: list[int], stream: int, model: str, request: gr.Request,
     ) -> AsyncIterator[str]:  # fmt: skip
         """Write on from a prompt, or from the tokens `after` it. Each answer is a frame, the last has the whole text.
 
         stream: which stream wrote the last of these tokens; if it is known still, they need not be read again.
         """
+        await request.state.call.heard.wait()  # nothing is written for nobody
         with _in_one_sentence():
             opened = await asyncio.to_thread(library.open, model)
             settings = guard.settings(

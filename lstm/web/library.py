@@ -6,7 +6,7 @@ from collections import OrderedDict
 from lstm import checkpoint
 from lstm.checkpoint import MANIFEST, Checkpoint
 from lstm.config import Refused
-from lstm.engine import Engine
+from lstm.engine import Engine, Stats
 from lstm.web.reader import Reader
 from lstm.web.shelf import Shelf
 
@@ -50,6 +50,10 @@ class Library:
     def running(self) -> int:
         """Texts that are being written, by all of them."""
         return sum(opened.engine.running for opened in list(self._opened.values()))
+
+    def stats(self) -> dict[str, Stats]:
+        """The engines' figures by the names of their checkpoints."""
+        return {name: opened.engine.stats() for name, opened in list(self._opened.items())}
 
     def close(self) -> None:
         """Stop all engines."""

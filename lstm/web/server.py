@@ -1,10 +1,17 @@
-"""Puts the page on the network: the queue's limits, the files that come with it, a clean end."""
+"""Puts the page on the network: the queue's limits, the door before it, the files that come with it, a clean end."""
 
 import gc
+import os
 import signal
 import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+import gradio as gr
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -13,6 +20,8 @@ from starlette.staticfiles import StaticFiles
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
 from lstm.web import page
+from lstm.web.door import Door
+from lstm.web.guests import Endpoint, Guests
 from lstm.web.library import Library
 from lstm.web.theme import theme
 
@@ -20,26 +29,41 @@ ASSETS = Path(__file__).parent / "assets"
 SHEETS = ("page", "controls", "panel", "glass", "memory", "model", "compare")
 READERS = 64  # streams that run side by side
 WAITING = 64  # readers who may wait for one of them
+ROOM = READERS + WAITING
 THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronous too
+STREAMS = 3  # texts that one address may have open: one on its own, and two that are compared
+GRACE = 20.0  # seconds
 
 
-def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
-    """Serve the page until SIGINT or SIGTERM. Raises Refused where the port is taken."""
+def serve(
+    checkpoint: Checkpoint, host: str, port: int | None, *, streams: int = STREAMS, grace: float = GRACE,
+    proxies: str = "",
+) -> None:  # fmt: skip
+    """Serve the page until SIGINT or SIGTERM. Raises Refused where the port is taken.
+
+    streams: texts that one address may have open; grace: seconds that open texts have to end when the page stops;
+    proxies: addresses whose word is taken on whom they speak for.
+    """
+    os.environ["FORWARDED_ALLOW_IPS"] = proxies  # where the web server looks
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls,
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)  # and goes through them after each
     library = Library(checkpoint)
     demo = page.build(library, readers=READERS)
-    demo.queue(api_open=False, max_size=WAITING, default_concurrency_limit=READERS)
-    stopped = threading.Event()
+    # The waiting hear of their places once a second: at every change, a full line hears of 4,000.
+    demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS, status_update_rate=1)
+    doors: list[Door] = []
+    stops = threading.Semaphore(0)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda *_: stops.release())
     try:
         _, url, _ = demo.launch(
             server_name=host,
             server_port=port,
             theme=theme(),
             head="".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
-            app_kwargs={"routes": _routes(library)},
+            app_kwargs={"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
             max_threads=THREADS,
-            state_session_capacity=4 * (READERS + WAITING),
+            state_session_capacity=2 * ROOM,
             footer_links=[],
             enable_monitoring=False,
             run_history=False,
@@ -56,9 +80,50 @@ def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
     gc.collect()
     gc.freeze()  # else every full collection walks Gradio's objects, and frames come up to 0.2 s late
     print(f"Jungle LSTM reads {checkpoint.path} and writes on {url}", flush=True)
-    stopped.wait()
+    stops.acquire()
+    demo.server.force_exit = not _see_off(doors[0].guests, stops, grace)
     demo.close(verbose=False)
     library.close()
+
+
+def _see_off(guests: Guests, stops: threading.Semaphore, grace: float) -> bool:
+    """Let nobody in, and wait until all have gone: for the grace at most, and not after a second signal. Have they?"""
+    guests.leaving = True
+    until = time.monotonic() + grace
+    while not guests.gone and time.monotonic() < until and not stops.acquire(timeout=0.02):
+        pass
+    return guests.gone
+
+
+def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]):
+    """A lifespan that puts the door before the whole application, Gradio's own middleware included."""
+
+    def forget(session: str) -> None:
+        """Gradio keeps the names for good, messages that nobody took, and 100 KB of settings that are never set."""
+        queue, states = demo._queue, demo.state_holder
+        for kept in (
+            queue.pending_messages_per_session, queue.pending_event_ids_session, states.session_data,
+            states.time_last_used,
+        ):  # fmt: skip
+            kept.pop(session, None)
+
+    endpoints = [
+        Endpoint(fn._id, fn.api_name, len(fn.inputs), streams=fn.concurrency_id == "write")
+        for fn in demo.fns.values()
+        if fn.fn
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        doors.append(Door(app.middleware_stack, endpoints, streams, ROOM, forget, lambda: _figures(library)))
+        app.middleware_stack = doors[0]
+        yield
+
+    return lifespan
+
+
+def _figures(library: Library) -> dict:
+    return {"engines": {name: asdict(stats) for name, stats in library.stats().items()}}
 
 
 def _routes(library: Library) -> list[Mount | Route]:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 
 import httpx
 import pytest
@@ -89,17 +90,24 @@ def test_hostile_files_are_refused_or_read(open_page, tmp_path, length):
     unharmed(page)
 
 
-def test_a_crowd_makes_the_reader_wait_in_line_and_says_so(open_page, server):
-    body = {"data": ["Crowd", 1, 0, 1500, 1, 1, 0, 1, "", [], -1, ""]}
-    page = open_page()
-    with httpx.Client(timeout=30) as client:
-        for n in range(72):
-            client.post(f"{server.url}gradio_api/call/write", json={**body, "session_hash": f"crowd{n}"})
+def test_a_crowd_makes_the_reader_wait_in_line_and_says_so(open_page, tiny_checkpoint, start_server):
+    crowded = start_server(tiny_checkpoint, 0, "--streams", "100")
+    page = open_page(of=crowded)
+    listeners = []
+    with httpx.Client(base_url=f"{crowded.url}gradio_api/call/write", timeout=60) as client:
+        for _ in range(72):
+            joined = client.post("", json={"data": ["Crowd", 1, 0, 1500, 1, 1, 0, 1, "", [], -1, ""]})
+            listeners.append(socket.create_connection(("127.0.0.1", crowded.port)))
+            path = f"/gradio_api/call/write/{joined.json()['event_id']}"
+            listeners[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     page.locator("#prompt textarea").fill("The grey wolf")
     page.locator("#generate").click()
     expect(page.locator("[data-part=notice]")).to_contain_text("Waiting for a place: ")
     expect(page.locator("#panel [data-part=panel]")).to_have_attribute("data-state", "finished", timeout=120_000)
-    server.wait_until_idle(120)
+    crowded.wait_until_idle(120)
+    for listener in listeners:
+        listener.close()
+    crowded.end()
 
 
 def test_by_keyboard_alone(open_page):

@@ -94,8 +94,6 @@ async function parsed(text) {
 
 /** Why a call was not accepted, as one sentence. */
 async function reason(response) {
-  if (response.status === 503) return "Every place is taken and the queue is full: try again in a minute.";
-  if (response.status === 413) return "That is more text than the page takes: shorten it.";
   const { detail } = await response.json().catch(() => ({}));
   if (typeof detail === "string") return detail;
   const problems = Array.isArray(detail) ? detail.filter((verdict) => !verdict.is_valid) : [];

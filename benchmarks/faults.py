@@ -23,24 +23,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch: the same sums in 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import matplotlib.backends.backend_agg  # noqa: E402 - imported once, for all runs that are forked
-import matplotlib.figure  # noqa: E402, F401
 import mishaps  # noqa: E402
 import mutants  # noqa: E402
 from machine import describe, table  # noqa: E402
 from mutants import Outcome  # noqa: E402
 
-import lstm.workflow  # noqa: E402, F401
+from lstm import figures, training  # noqa: E402
+from lstm.config import ModelConfig, TrainConfig  # noqa: E402
+from lstm.model import LanguageModel  # noqa: E402
+from lstm.workflow import train_checkpoint  # noqa: E402, F401 - imported here, for all runs that are forked
 
 FILES = ("manifest.json", "README.md", "config.json", "curve.png", "metrics.json")
 FILES += ("model.onnx", "model.safetensors", "tokenizer.model", mutants.STATE)
 CHUNK = 250  # mutants that one process takes at a time
 BARS = {  # trials in short and in full; of mutants, for each type of file
     "altered": (50, 50_000),
-    "forged": (5, 2_000),
+    "forged": (5, 500),
     "kills": (2, 200),
     "signals": (2, 50),
-    "disks": (3, 60),
+    "disks": (3, 30),
     "texts": (0, 0),
 }
 LABELS = {
@@ -103,6 +104,12 @@ def refused_text(home: Path, source: Path) -> Outcome:
     return Outcome("" if good else f"{source.name}: status {ended.status}, {sentence[-300:]}", ended.seconds)
 
 
+def warm_up() -> None:
+    """Import what torch and matplotlib import at their first use, for all runs that are forked."""
+    training.make_optimizers(LanguageModel(ModelConfig()), TrainConfig())
+    figures.learning_curves({"": [{"seconds": 0.0, "valid_bits_per_byte": 0.0, "train_bits_per_byte": 0.0}]})
+
+
 def prepare(home: Path) -> tuple[str, float]:
     """The texts, a whole checkpoint with its run's state; the result of an undisturbed run, and its seconds."""
     write_texts(home)
@@ -160,6 +167,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         home = Path(folder)
         home.chmod(0o755)
+        warm_up()
         wanted, length = prepare(home)
         with ProcessPoolExecutor(words.processes, multiprocessing.get_context("fork")) as pool:
             for bar in words.bars or BARS:

@@ -34,7 +34,7 @@ SPACE = """\
 
 A subword LSTM language model writes while you watch, and shows how its cells remember. This Space was made by
 `python -m lstm publish space` from the checkpoint `{name}`; its [model card](checkpoints/{name}/README.md) tells how it
-was trained and how well it reads. Programs may call the page too: see "Use via API" at its foot.
+was trained and how well it reads. Programs may call the page too: see "From a program" in the Model room.
 """
 
 

@@ -40,7 +40,7 @@ def serve(checkpoint: Checkpoint, host: str, port: int | None) -> None:
             app_kwargs={"routes": _routes(library)},
             max_threads=THREADS,
             state_session_capacity=4 * (READERS + WAITING),
-            footer_links=[],
+            footer_links=["api"],
             enable_monitoring=False,
             run_history=False,
             strict_cors=True,

@@ -2,18 +2,20 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import safetensors.numpy
-from conftest import run
+from conftest import ROOT, run
 from huggingface_hub import ModelCard
 from small_hub import TOKEN, Hub, served
 from starlette.requests import Request
@@ -22,6 +24,7 @@ from starlette.routing import Route
 
 from lstm import checkpoint
 
+INSTALLS = pytest.mark.timeout(900)  # half a minute where nothing else runs
 WRITE = ["--prompt", "The old bear", "--length", "12", "--seed", "7"]
 
 
@@ -33,16 +36,16 @@ def hub():
 
 
 @pytest.fixture(scope="module")
-def lstm(hub, tmp_path_factory):
-    """lstm(*words, token=TOKEN, **environment): the command line of somebody who knows no other Hub."""
-    home = tmp_path_factory.mktemp("home")
+def account(hub, tmp_path_factory) -> dict[str, str]:
+    """The environment of somebody who knows no other Hub."""
+    known = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path_factory.mktemp("home")), "HF_TOKEN": TOKEN}
+    return os.environ | known | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
-    def call(*words: str | Path, token: str = TOKEN, program: str = "-m lstm", **environment: str):
-        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": token, **environment}
-        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        return run(*program.split(), *words, env=os.environ | environment)
 
-    return call
+@pytest.fixture(scope="module")
+def lstm(account):
+    """lstm(*words, **environment): the command line with that account."""
+    return lambda *words, **environment: run("-m", "lstm", *words, env=account | environment)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def test_a_file_that_was_altered_on_the_hub_is_refused_by_name(hub, lstm, tiny_c
 def test_what_a_person_can_mend_is_one_sentence(lstm, published, tmp_path):
     assert refused(lstm("generate", "me/nothing"), "me/nothing", "log in")
     assert refused(lstm("generate", "me/tiny@spring"), "revision spring")
-    assert refused(lstm("publish", "model", "me/x", "--checkpoint", published, token="hf_wrong"), "me/x", "log in")
+    assert refused(lstm("publish", "model", "me/x", "--checkpoint", published, HF_TOKEN="hf_wrong"), "me/x", "log in")
     assert refused(lstm("publish", "model", "x", "--checkpoint", published), "OWNER/NAME")
     there = ["--checkpoint", published, "--dry-run", tmp_path]
     assert refused(lstm("publish", "space", "me/x", *there), str(tmp_path), "exists")
@@ -128,14 +131,35 @@ def test_what_a_person_can_mend_is_one_sentence(lstm, published, tmp_path):
     )  # a folder's name is never asked
 
 
-def test_a_child_begins_with_a_model_of_the_hub(lstm, published, texts, tmp_path):
-    out = tmp_path / "child"
-    (tmp_path / "short.txt").write_text((texts / "valid.txt").read_text(encoding="utf-8")[:800], encoding="utf-8")
-    words = ["--corpus", texts / "test.txt", "--valid", tmp_path / "short.txt", "--out", out]
-    slow = ["--preset", "tiny", "--steps", "2", "--learning-rate", "1e-6", "--matrix-rate", "1e-6"]
-    done = lstm("--from", "me/tiny", *words, *slow, program="train.py")
-    assert done.returncode == 0, done.stderr
-    assert checkpoint.load(out).metrics["parent"]["name"] == "tiny"
+def test_the_commands_of_the_hosting_page_do_what_they_say(hub, account, tiny_checkpoint, texts, tmp_path):
+    for name in ("app.py", "train.py", "lstm", "LICENSE", "requirements-serving.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("jungle-book", "mine"):
+        shutil.copytree(tiny_checkpoint, tmp_path / "checkpoints" / name)
+    (tmp_path / "my.txt").symlink_to(texts / "train.txt")
+    commands = [line for line in shell(ROOT / "docs" / "hosting.md") if line.startswith("python ")]
+    commands += [line for line in shell(ROOT / "README.md") if line.startswith("python -m lstm publish ")]
+    assert len(commands) == 10
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        account = account | {"GRADIO_SERVER_PORT": str(free.getsockname()[1]), "PYTHONUNBUFFERED": "1"}
+    for command in commands:
+        short = command.replace("--minutes 3", "--steps 2 --learning-rate 1e-6 --matrix-rate 1e-6")
+        words = [sys.executable, *shlex.split(short, comments=True)[1:]]
+        with subprocess.Popen(words, cwd=tmp_path, env=account, stdout=subprocess.PIPE, text=True) as process:
+            if "app.py" in words:
+                assert "writes on" in process.stdout.readline()
+                process.terminate()
+            process.communicate(timeout=200)
+        assert process.returncode == 0, command
+    assert checkpoint.load(tmp_path / "checkpoints" / "child").metrics["parent"]["name"] == "mine"
+    assert hub.repositories.keys() >= {("space", "me/jungle-lstm"), ("model", "me/mine"), ("model", "me/jungle-book")}
+
+
+def shell(page: Path) -> list[str]:
+    """The commands that a page shows."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return "".join(blocks).splitlines()
 
 
 def test_a_space_is_pushed_as_the_dry_run_shows_it(hub, lstm, tiny_checkpoint, tmp_path):
@@ -154,7 +178,7 @@ def test_a_space_is_pushed_as_the_dry_run_shows_it(hub, lstm, tiny_checkpoint, t
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """fresh(requirements) puts them into an environment that has nothing else, and returns its Python."""
+    """fresh(requirements) puts them into an environment that had nothing, and returns its Python."""
     folder = tmp_path_factory.mktemp("fresh")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
 
@@ -175,46 +199,47 @@ def hosted(python: Path, space: Path, home: Path, **environment: str) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment |= {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": str(port)}
+    environment |= {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
     environment |= {"SYSTEM": "spaces", "SPACE_ID": "me/page", "HOME": str(home), "PATH": os.environ["PATH"]}
-    process = subprocess.Popen([python, "app.py"], cwd=space, env=environment)
-    deadline = time.monotonic() + 60
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            with suppress(httpx.HTTPError):
-                assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-                break
-            time.sleep(0.05)
+    command = [python, "app.py"]
+    with subprocess.Popen(command, cwd=space, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert any("writes on" in line for line in process.stdout), "the page did not come up"
         yield f"http://127.0.0.1:{port}"
-    finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def streamed(url: str) -> list[dict]:
     """What the page sends while it writes 60 tokens, piece by piece."""
-    asked = httpx.post(f"{url}/gradio_api/call/write", json={"data": ["The", 0.8, 40, 60, 7, 1, 0, 1, "", [], -1, ""]})
-    with httpx.stream("GET", f"{url}/gradio_api/call/write/{asked.json()['event_id']}", timeout=60) as answer:
-        return [json.loads(json.loads(line[6:])[0]) for line in answer.iter_lines() if line.startswith("data: [")]
+    asked = {"data": ["The", 0.8, 40, 60, 7, 1, 0, 1, "", [], -1, ""]}
+    with httpx.Client(base_url=url, timeout=60) as page:
+        assert page.get("/").status_code == 200
+        event = page.post("/gradio_api/call/write", json=asked).json()["event_id"]
+        with page.stream("GET", f"/gradio_api/call/write/{event}") as answer:
+            return [json.loads(json.loads(line[6:])[0]) for line in answer.iter_lines() if line.startswith("data: [")]
 
 
+@INSTALLS
 def test_a_space_needs_its_own_requirements_only(lstm, published, fresh, tmp_path):
-    plain, zero = tmp_path / "plain", tmp_path / "zero"
-    for folder, *more in [(plain,), (zero, "--zerogpu")]:
-        words = ["publish", "space", "me/page", "--checkpoint", published, "--dry-run", folder]
-        assert lstm(*words, *more).returncode == 0
-    assert sum(path.stat().st_size for path in plain.rglob("*")) < 45e6
-    python = fresh(plain / "requirements.txt")
+    space = tmp_path / "space"
+    done = lstm("publish", "space", "me/page", "--checkpoint", published, "--dry-run", space)
+    assert done.returncode == 0, done.stderr
+    assert sum(path.stat().st_size for path in space.rglob("*")) < 45e6
+    python = fresh(space / "requirements.txt")
     for missing in ("torch", "onnx", "matplotlib"):
         assert subprocess.run([python, "-c", f"import {missing}"], capture_output=True).returncode == 1
-    with hosted(python, plain, tmp_path) as url:
+    with hosted(python, space, tmp_path) as url:
         *growing, whole, _ = streamed(url)
     assert "".join(token[1] for frame in growing for token in frame["tokens"]) == whole["text"]
     assert whole["count"] == 60
 
-    # ZeroGPU's own package reports the decorated function to its host before the page opens.
-    fresh(zero / "requirements.txt")
-    reports = []
+
+@INSTALLS
+def test_zero_gpu_finds_its_function(lstm, published, fresh, tmp_path):
+    """Its own package tells its host of the function before the page opens."""
+    space, reports = tmp_path / "space", []
+    lstm("publish", "space", "me/page", "--checkpoint", published, "--dry-run", space, "--zerogpu")
 
     async def report(request: Request) -> Response:
         reports.append(request.url.path)
@@ -222,7 +247,33 @@ def test_a_space_needs_its_own_requirements_only(lstm, published, fresh, tmp_pat
 
     with served([Route("/startup-report", report, methods=["POST"])]) as host:
         zero_gpu = {"SPACES_ZERO_GPU": "true", "SPACES_ZERO_DEVICE_API_URL": host}
-        with hosted(python, zero, tmp_path, **zero_gpu) as url:
-            *_, again = streamed(url)
+        with hosted(fresh(space / "requirements.txt"), space, tmp_path, **zero_gpu) as url:
+            assert streamed(url)[-1]["count"] == 60
     assert reports == ["/startup-report"]
-    assert again["text"] == whole["text"]
+
+
+@INSTALLS
+def test_the_container_holds_what_it_runs(published, fresh, tmp_path):
+    steps = [line.split(" ", 1) for line in (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines() if line]
+    for step, words in steps:
+        if step == "COPY":
+            *names, _ = words.split()
+            for name in names:
+                (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, tmp_path / name)
+    said = {step: json.loads(words.removeprefix("CMD ")) for step, words in steps if step in ("CMD", "HEALTHCHECK")}
+    settings = dict(word.split("=") for step, words in steps if step == "ENV" for word in words.split())
+    assert said["CMD"] == ["python", "app.py"]
+    assert settings["GRADIO_SERVER_NAME"] == "0.0.0.0"
+    with hosted(fresh(tmp_path / "requirements-serving.txt"), tmp_path, tmp_path) as url:
+        check = said["HEALTHCHECK"][2].replace("http://127.0.0.1:" + settings["GRADIO_SERVER_PORT"], url)
+        assert check.count(url) == 1
+        assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 1
+
+
+def test_the_container_file_is_clean():
+    if not (hadolint := shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")):
+        pytest.skip("no hadolint here: pip install -r requirements-dev.txt brings it for Linux and macOS")
+    assert subprocess.run([hadolint, ROOT / "Containerfile"], capture_output=True, text=True).stdout == ""

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from lstm import checkpoint
+from lstm import checkpoint, hub
 from lstm.config import Refused
 
 PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7"  # where a Space's proxy lives
@@ -13,7 +13,11 @@ PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc0
 def arguments() -> argparse.Namespace:
     """What the command line and the environment of a hosted page ask for."""
     parser = argparse.ArgumentParser(description="Open a trained model in the browser: it writes, you watch and steer.")
-    parser.add_argument("--checkpoint", default="checkpoints/jungle-book", help="folder that train.py wrote")
+    parser.add_argument(
+        "--checkpoint",
+        default=os.environ.get("CHECKPOINT", "checkpoints/jungle-book"),
+        help="folder that train.py wrote, or OWNER/NAME[@REVISION] on the Hugging Face Hub",
+    )
     parser.add_argument(
         "--host",
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
@@ -46,7 +50,7 @@ def main() -> int:
     """Serve until asked to stop. Returns 2, after one sentence, for what a person can mend."""
     options = arguments()
     try:
-        opened = checkpoint.load(options.checkpoint)
+        opened = checkpoint.load(hub.folder(options.checkpoint))
         from lstm.web.server import serve  # after the checkpoint: a refusal need not wait for gradio
 
         limits = {"streams": options.streams, "grace": options.grace, "proxies": options.proxies}

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lstm import hub
 from lstm.arguments import Parser, add_settings, given, run
 from lstm.config import ModelConfig, TrainConfig, load_preset
 
@@ -19,6 +20,7 @@ A preset is a file of 'name = value' lines. What the command line gives goes bef
 
 CORPUS = "files, folders of .txt, URLs or jungle-book; one named twice is read twice (default: jungle-book)"
 PRESET = "tiny, quick, base, finetune, or a .toml or .yaml file of settings (default: quick, finetune with --from)"
+PARENT = "begin with its weights and tokenizer: a folder, or OWNER/NAME[@REVISION] on the Hugging Face Hub"
 
 TRACK = "write TensorBoard's events to a folder (default where it is not named: runs)"
 
@@ -35,7 +37,7 @@ def main(words: list[str]) -> None:
     places = parser.add_argument_group("checkpoints").add_argument
     places("--preset", metavar="NAME|FILE", help=PRESET)
     places("--out", type=Path, metavar="FOLDER", help="where to write (default: checkpoints/PRESET)")
-    places("--from", dest="parent", type=Path, metavar="CHECKPOINT", help="begin with its weights and tokenizer")
+    places("--from", dest="parent", metavar="CHECKPOINT", help=PARENT)
     places("--track", nargs="?", type=Path, const=Path("runs"), metavar="FOLDER", help=TRACK)
     places("--resume", action="store_true", help="go on with the run of --out that was stopped")
     add_settings(parser, ModelConfig, "model")
@@ -58,7 +60,7 @@ def main(words: list[str]) -> None:
             test=arguments.test,
             model=model,
             config=config,
-            parent=arguments.parent,
+            parent=hub.folder(arguments.parent) if arguments.parent else None,
             resume=arguments.resume,
             track=arguments.track,
         )

@@ -1,16 +1,25 @@
-"""python -m lstm generate, evaluate, compare, export: checkpoints from the command line."""
+"""python -m lstm generate, evaluate, compare, export, publish: checkpoints from the command line."""
 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lstm import hub
 from lstm.arguments import Parser, add_settings, given, run
 from lstm.config import Refused, SamplingConfig
 
+if TYPE_CHECKING:
+    from lstm.checkpoint import Checkpoint
+
 ADAPT = "how it learns from what it has just read: a neural cache, dynamic evaluation, or both (default: none)"
 RUNTIME = "who reads: torch in float32, or the 8-bit graph that serves the page (default: torch)"
+CHECKPOINT = "a folder made by train.py, or OWNER/NAME[@REVISION] on the Hugging Face Hub"
+DRY_RUN = "write what would be published to a new folder, and publish nothing"
+ZERO_GPU = "the variant for ZeroGPU, which free accounts may host"
 VALID = "a text on which the graph is compared with float32 (default: one that the model writes)"
 
 
@@ -37,34 +46,52 @@ def main(words: list[str]) -> None:
     exporting = _command(commands, export, "add the 8-bit graph that serves the page to a checkpoint")
     exporting.add_argument("--valid", metavar="FILE", help=VALID)
 
+    kinds = commands.add_parser("publish", help="put a model or its page on the Hugging Face Hub")
+    kinds = kinds.add_subparsers(title="kinds", dest="kind", required=True, metavar="KIND", parser_class=Parser)
+    for kind, help_text in [("model", "a checkpoint, to be loaded by its name"), ("space", "a page that serves it")]:
+        publishing = kinds.add_parser(kind, help=help_text, description=help_text)
+        publishing.add_argument("repository", metavar="OWNER/NAME", help="where on the Hub")
+        publishing.add_argument(
+            "--checkpoint", default="checkpoints/jungle-book", metavar="CHECKPOINT", help=CHECKPOINT
+        )
+        publishing.add_argument("--dry-run", type=Path, metavar="FOLDER", help=DRY_RUN)
+        publishing.set_defaults(command=publish)
+    publishing.add_argument("--zerogpu", action="store_true", help=ZERO_GPU)
+
     arguments = parser.parse_args(words)
     arguments.command(arguments)
 
 
 def _command(commands: argparse._SubParsersAction, function, help_text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(function.__name__, help=help_text, description=help_text)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder made by train.py")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT)
     parser.set_defaults(command=function)
     return parser
 
 
+def _open(arguments: argparse.Namespace) -> "Checkpoint":
+    from lstm import checkpoint
+
+    return checkpoint.load(hub.folder(arguments.checkpoint))
+
+
 def generate(arguments: argparse.Namespace) -> None:
     """Stream a text that goes on from the prompt."""
-    from lstm import checkpoint
     from lstm.engine import write
 
     settings = SamplingConfig.checked(**given(arguments, SamplingConfig))
+    opened = _open(arguments)
     print(arguments.prompt, end="", flush=True)
-    for event in write(checkpoint.load(arguments.checkpoint), arguments.prompt, settings):
+    for event in write(opened, arguments.prompt, settings):
         print(event.text, end="", flush=True)
     print()
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score a text."""
-    from lstm import checkpoint, corpus, runtime
+    from lstm import corpus, runtime
 
-    opened = checkpoint.load(arguments.checkpoint)
+    opened = _open(arguments)
     text = corpus.read_exact(arguments.text)
     if not text:
         raise Refused(f"{arguments.text} is empty: give a text to score")
@@ -77,7 +104,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     else:
         from lstm import adaptation, results
 
-        tokenizer, model = results.open_checkpoint(arguments.checkpoint)
+        tokenizer, model = results.open_checkpoint(opened.path)
         config = adaptation.AdaptationConfig.checked(**opened.metrics.get("adaptation", {}))
         found = adaptation.evaluate(model, tokenizer, text, context, arguments.adapt, config)
     figures = found.as_dict() | {"seconds": round(time.perf_counter() - began, 3)}
@@ -103,7 +130,7 @@ def export(arguments: argparse.Namespace) -> None:
     from lstm.engine import write
     from lstm.export import export as make_graph
 
-    opened = checkpoint.load(arguments.checkpoint)
+    opened = _open(arguments)
     if arguments.valid:
         text = corpus.read_exact(arguments.valid)
     else:
@@ -112,6 +139,25 @@ def export(arguments: argparse.Namespace) -> None:
     graph = make_graph(opened.weights(), opened.config, opened.tokenizer, text)
     checkpoint.save(opened.path, opened.files() | {"model.onnx": graph}, replace=True)
     print(f"{opened.path}/model.onnx: {len(graph):,} bytes")
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Put together what a repository holds, then send it, unless it was only to be looked at."""
+    from lstm import publish
+
+    name, opened = arguments.repository, _open(arguments)
+    with tempfile.TemporaryDirectory() as room:
+        folder = arguments.dry_run or Path(room, "folder")
+        if arguments.kind == "model":
+            publish.model(opened, name, folder)
+        else:
+            publish.space(opened, name, folder, arguments.zerogpu)
+        if arguments.dry_run:
+            print(f"{folder} holds what {name} would")
+        elif arguments.kind == "model":
+            print(hub.push(folder, name, "model"))
+        else:
+            print(hub.push(folder, name, "space", "gradio", "zero-a10g" if arguments.zerogpu else None))
 
 
 if __name__ == "__main__":

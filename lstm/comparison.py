@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lstm import checkpoint, figures
+from lstm import checkpoint, figures, hub
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused, SamplingConfig
 from lstm.engine import write
@@ -14,7 +14,7 @@ _TOKENS = 200  # of one text, to measure the rate
 
 def compare(folders: list[str], picture: Path) -> str:
     """A table of the checkpoints; their learning curves go into the picture, a PNG. Raises Refused."""
-    found = {folder: checkpoint.load(folder) for folder in folders}
+    found = {folder: checkpoint.load(hub.folder(folder)) for folder in folders}
     rows = [_HEADS, *(_row(folder, opened) for folder, opened in found.items())]
     histories = {folder: opened.metrics["history"] for folder, opened in found.items()}
     try:

@@ -9,14 +9,14 @@ from conftest import ROOT
 
 FLOORS = [
     {"config", "tokenizer", "corpus", "arguments", "figures", "card", "score", "stats"},
-    {"texts", "data", "fused", "model", "parallel", "sampling", "checkpoint"},
+    {"texts", "data", "fused", "model", "parallel", "sampling", "checkpoint", "hub"},
     {"evaluation", "adaptation", "export", "runtime", "optimizers"},
-    {"training", "resume", "tracking", "display", "results", "text", "batch", "stream", "engine"},
+    {"training", "resume", "tracking", "display", "results", "publish", "text", "batch", "stream", "engine"},
     {"workflow", "comparison", "__main__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 SERVING = {"config", "tokenizer", "score", "stats", "sampling", "checkpoint", "runtime"}
-SERVING |= {"text", "batch", "stream", "engine"}
+SERVING |= {"hub", "text", "batch", "stream", "engine"}
 MODULES = {path.stem: path for path in (ROOT / "lstm").glob("*.py") if path.stem != "__init__"}
 
 

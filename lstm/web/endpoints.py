@@ -1,4 +1,4 @@
-"""What can be asked of the page, by the panel and by any program: each answer is JSON, each question is guarded.
+"""What the panel asks of the page: each answer is JSON, each question is guarded.
 
 The panel reads Gradio's queue itself, so that no frame is lost on the way to the screen. In every question, `model` is
 the name of a checkpoint, "" for the one that the page was started with.
@@ -23,27 +23,36 @@ def add(panel: gr.HTML, library: Library, controls: Mapping[str, Component], rea
     after, stream = gr.JSON([], visible=False, label="after"), gr.Number(-1, visible=False, label="stream")
     model, answer = gr.Textbox("", visible=False, label="model"), gr.Textbox(visible=False, label="answer")
 
-    def endpoint(function: Callable, inputs: list[Component], checks: dict, lane: str, limit: int) -> None:
-        panel.submit(
-            function,
-            inputs,
-            answer,
-            validator=guard.validator(checks),
-            preprocess=False,  # the guard sees what was sent, not what Gradio makes of it
-            api_name=function.__name__,
-            concurrency_id=lane,
-            concurrency_limit=limit,
-            show_progress="hidden",
-        )
-
-    endpoint(_writer(library), [*controls.values(), after, stream, model], guard.WRITE, "write", readers)
+    controlled = [*controls.values(), after, stream, model]
+    expose(panel, writer(library), controlled, answer, guard.WRITE, "write", readers)
     for function in _readers(library):
-        endpoint(function, [controls["prompt"], after, model], guard.READ, "read", 4)
+        expose(panel, function, [controls["prompt"], after, model], answer, guard.READ, "read", 4)
     for function in _tellers(library):
-        endpoint(function, [model], guard.TELL, "tell", 8)
+        expose(panel, function, [model], answer, guard.TELL, "tell", 8)
 
 
-def _writer(library: Library) -> Callable[..., AsyncIterator[str]]:
+def expose(
+    panel: gr.HTML, function: Callable, inputs: list[Component], output: Component, checks: dict[str, guard.Check],
+    lane: str, limit: int, visibility: str = "undocumented",
+) -> None:  # fmt: skip
+    """Let a function be called by its name, once the checks have passed, at most `limit` at a time in its lane."""
+    panel.submit(
+        function,
+        inputs,
+        output,
+        validator=guard.validator(checks),
+        preprocess=False,  # the guard sees what was sent, not what Gradio makes of it
+        api_name=function.__name__,
+        api_visibility=visibility,
+        concurrency_id=lane,
+        concurrency_limit=limit,
+        show_progress="hidden",
+    )
+
+
+def writer(library: Library) -> Callable[..., AsyncIterator[str]]:
+    """The only way in to the engines."""
+
     async def write(
         prompt: str, temperature: float, top_k: int, length: int, seed: int, top_p: float, min_p: float,
         repetition_penalty: float, stop: str, after: list[int], stream: int, model: str, request: gr.Request,
@@ -53,7 +62,7 @@ def _writer(library: Library) -> Callable[..., AsyncIterator[str]]:
         stream: which stream wrote the last of these tokens; if it is known still, they need not be read again.
         """
         await request.state.call.heard.wait()  # nothing is written for nobody
-        with _in_one_sentence():
+        with in_one_sentence():
             opened = await asyncio.to_thread(library.open, model)
             settings = guard.settings(
                 stop, temperature=temperature, top_k=top_k, length=length, seed=seed, top_p=top_p, min_p=min_p,
@@ -73,7 +82,7 @@ def _writer(library: Library) -> Callable[..., AsyncIterator[str]]:
 def _readers(library: Library) -> Iterator[Callable]:
     async def odds(prompt: str, after: list[int], model: str) -> str:
         """The model's odds of every piece to come next: hundredths of a nat below the likeliest, by id."""
-        with _in_one_sentence():
+        with in_one_sentence():
             opened = await asyncio.to_thread(library.open, model)
             guard.ids(after, opened.checkpoint.config.vocab_size)
             logits = await asyncio.to_thread(opened.reader.logits, prompt, after)
@@ -81,7 +90,7 @@ def _readers(library: Library) -> Iterator[Callable]:
 
     async def memory(prompt: str, after: list[int], model: str) -> str:
         """What the cells did at each of these tokens; lstm/web/memory.py says what the answer holds."""
-        with _in_one_sentence():
+        with in_one_sentence():
             opened = await asyncio.to_thread(library.open, model)
             if not guard.ids(after, opened.checkpoint.config.vocab_size):
                 raise Refused("there is no text yet: write one first")
@@ -94,13 +103,13 @@ def _readers(library: Library) -> Iterator[Callable]:
 def _tellers(library: Library) -> Iterator[Callable]:
     def vocabulary(model: str) -> str:
         """What each piece looks like on its own, by id."""
-        with _in_one_sentence():
+        with in_one_sentence():
             tokenizer = library.open(model).checkpoint.tokenizer
         return encode([tokenizer.piece(i) for i in range(tokenizer.vocab_size)])
 
     def model(model: str) -> str:
         """How a model came to be and how well it reads, and which others there are."""
-        with _in_one_sentence():
+        with in_one_sentence():
             about = facts.everything(library.open(model).checkpoint)
         return encode({**about, "models": library.names()})
 
@@ -108,7 +117,7 @@ def _tellers(library: Library) -> Iterator[Callable]:
 
 
 @contextmanager
-def _in_one_sentence() -> Iterator[None]:
+def in_one_sentence() -> Iterator[None]:
     """What the person can mend is told to them, and not to the log."""
     try:
         yield

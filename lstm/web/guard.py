@@ -89,6 +89,13 @@ WRITE: dict[str, Check] = {
 }
 READ: dict[str, Check] = {"prompt": PROMPT, "after": written, "model": MODEL}
 TELL: dict[str, Check] = {"model": MODEL}
+GENERATE: dict[str, Check] = {name: check for name, check in WRITE.items() if name not in ("after", "stream")}
+SCORE: dict[str, Check] = {
+    "text": text("The text", LONGEST_PROMPT),
+    "context": text("The context", LONGEST_PROMPT),
+    "model": MODEL,
+}
+NEXT: dict[str, Check] = {"prompt": PROMPT, "count": number("Count", 1, WIDEST, whole=True), "model": MODEL}
 
 
 def validator(checks: dict[str, Check]) -> Callable[..., list[dict]]:

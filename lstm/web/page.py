@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.components import Component
 
-from lstm.web import endpoints, facts, guard
+from lstm.web import api, endpoints, facts, guard
 from lstm.web.library import Library
 
 ASSETS = Path(__file__).parent / "assets"
@@ -42,6 +42,7 @@ def build(library: Library, readers: int) -> gr.Blocks:
                 _fixed("model")
         _actions(panel, controls)
         endpoints.add(panel, library, controls, readers)
+        api.add(panel, library, readers)
     return demo
 
 

@@ -64,7 +64,7 @@ def serve(
             app_kwargs={"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
             max_threads=THREADS,
             state_session_capacity=2 * ROOM,
-            footer_links=[],
+            footer_links=["api"],
             enable_monitoring=False,
             run_history=False,
             strict_cors=True,

@@ -83,6 +83,18 @@ def test_the_model_page_sets_the_shipped_model_among_others(browser, start_serve
         own.end()
 
 
+def test_the_model_page_shows_how_programs_may_call(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Model").click()
+    page.locator(".model [data-part=api]").click()
+    expect(page.get_by_text("3 API endpoints")).to_be_visible()
+    for name in ("/generate", "/score", "/next"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert [m for m in page.mishaps if "Failed to load resource" not in m] == []
+    page.mishaps.clear()  # Gradio's page asks for monitoring and MCP too, which are closed here
+
+
 def test_compare_shows_where_two_settings_part(open_page, server):
     page = open_page()
     page.get_by_role("tab", name="Compare").click()

@@ -16,6 +16,7 @@ export function mount(element) {
       part("trouble").textContent = error.message || "The connection broke: try again in a moment.";
     }
   };
+  part("api").onclick = () => document.querySelector("footer .show-api").click(); // Gradio's own page, behind a line it does not show
   return open("");
 }
 

@@ -130,3 +130,9 @@ def test_bad_calls_are_refused_before_the_queue_with_the_reason(server, endpoint
 def test_what_only_the_model_can_tell_is_one_sentence_too(page, endpoint, values, word):
     with pytest.raises(Exception, match=word):
         page.predict(**values, api_name=f"/{endpoint}")
+
+
+def test_a_parameter_that_is_none_is_named(server):
+    answer = httpx.post(f"{server.url}gradio_api/call/v2/next", json={"prompt": "The old", "cuont": 3}, timeout=30)
+    assert answer.status_code == 422
+    assert "cuont is no parameter of next: choose among prompt, count, model" in answer.json()["detail"]

@@ -21,7 +21,7 @@ from lstm.web.guests import Endpoint, Guests, Refusal, address
 pytest_plugins = ["serving"]
 GOOD = ["The grey wolf", 0.8, 40, 20, 7, 1, 0, 1, "", [], -1, ""]
 LONG = ["The grey wolf", 0.8, 40, 2000, 7, 1, 0, 1, "", [], -1, ""]
-WRITE = Endpoint(3, "write", 12, streams=True)
+WRITE = Endpoint(3, "write", dict.fromkeys("abcdefghijkl"), streams=True)
 
 
 def join(server, data: list = GOOD, **headers: str) -> httpx.Response:

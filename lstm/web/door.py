@@ -23,7 +23,7 @@ PAGE = re.compile(
     r"/(|config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|(assets|static|jungle)/[\w./-]+"
     r"|gradio_api/(info/?|startup-events))"
 )
-JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(\w{1,64}))/?")
+JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(v2/)?(\w{1,64}))/?")
 LISTEN = re.compile(r"/gradio_api/(?:queue/data|call/\w{1,64}/(\w{1,64}))")
 CANCEL = "/gradio_api/cancel"
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -93,11 +93,11 @@ class Door:
         scope = {**scope, "headers": heard, "query_string": b""}
         if path == "/health":
             await answer(send, self._tell())
-        elif found := LISTEN.fullmatch(path):
-            await self._listen({**scope, "query_string": query}, receive, send, found[1])
         elif method == "POST":
             client = address((scope.get("client") or ("",))[0])
             await answer(send, await self._take(scope, _parsed(headers, body), client))
+        elif found := LISTEN.fullmatch(path):
+            await self._listen({**scope, "query_string": query}, receive, send, found[1])
         elif path == "/":
             await answer(send, _with_scripts(await fetch(self._app, scope, b"")))
         else:
@@ -116,13 +116,16 @@ class Door:
             raise Refusal(422, "session_hash must be a name of up to 64 letters and digits.")
         if scope["path"] == CANCEL:
             return await self._end(asked, session)
-        name = JOIN.fullmatch(scope["path"])[1]
+        by_name, name = JOIN.fullmatch(scope["path"]).groups()
         if not name and session is None:
             raise Refusal(422, "session_hash is missing: give this call a name.")
         endpoint = self._endpoint(name, asked.get("fn_index"))
-        data = asked.get("data")
-        if not isinstance(data, list) or len(data) != endpoint.values:
-            raise Refusal(422, f"data must be a list of {endpoint.values} values, as {endpoint.name} takes them.")
+        data = _named(asked, endpoint) if by_name else asked.get("data")
+        if not isinstance(data, list) or len(data) != len(endpoint.parameters):
+            wanted = f"{len(endpoint.parameters)} values, as {endpoint.name} takes them"
+            raise Refusal(422, f"data must be a list of {wanted}.")
+        if name:
+            scope = {**scope, "path": f"/gradio_api/call/{name}", "raw_path": f"/gradio_api/call/{name}".encode()}
         call = self.guests.ask(client, endpoint, "" if name else session)
         values = {"data": data, "fn_index": endpoint.number, "simple_format": asked.get("simple_format") is True}
         body = json.dumps({"data": data} if name else {**values, "session_hash": session}).encode()
@@ -182,11 +185,20 @@ class Door:
             self.guests.close(call)
 
 
+def _named(asked: dict, endpoint: Endpoint) -> list:
+    """The values of an endpoint whose parameters were given by name, as Gradio's /call/v2 takes them."""
+    unknown = [name for name in asked if name not in endpoint.parameters]
+    if unknown:
+        names = ", ".join(endpoint.parameters)
+        raise Refusal(422, f"{unknown[0][:64]} is no parameter of {endpoint.name}: choose among {names}.")
+    return list({**endpoint.parameters, **asked}.values())
+
+
 def _method(path: str) -> str | None:
     """What may be done with a path, None for one that does not exist."""
-    if path == "/health" or (PAGE.fullmatch(path) and ".." not in path) or LISTEN.fullmatch(path):
-        return "GET"
-    return "POST" if path == CANCEL or JOIN.fullmatch(path) else None
+    if path == CANCEL or JOIN.fullmatch(path):
+        return "POST"
+    return "GET" if path == "/health" or (PAGE.fullmatch(path) and ".." not in path) or LISTEN.fullmatch(path) else None
 
 
 def _judge_origin(headers: dict[bytes, bytes]) -> None:

@@ -8,7 +8,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lstm.config import Refused
 
@@ -26,11 +26,11 @@ class Refusal(Refused):
 
 
 class Endpoint(NamedTuple):
-    """What may be called: Gradio's number and name for it, how many values it takes, whether it streams a text."""
+    """What may be called: Gradio's number and name for it, its parameters' defaults, whether it streams a text."""
 
     number: int
     name: str
-    values: int
+    parameters: dict[str, Any]  # in their order
     streams: bool
 
 

@@ -1,6 +1,7 @@
 """Puts the page on the network: the queue's limits, the door before it, the files that come with it, a clean end."""
 
 import gc
+import inspect
 import os
 import signal
 import threading
@@ -9,8 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -108,7 +111,7 @@ def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door])
             kept.pop(session, None)
 
     endpoints = [
-        Endpoint(fn._id, fn.api_name, len(fn.inputs), streams=fn.concurrency_id == "write")
+        Endpoint(fn._id, fn.api_name, _parameters(fn), streams=fn.concurrency_id == "write")
         for fn in demo.fns.values()
         if fn.fn
     ]
@@ -120,6 +123,11 @@ def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door])
         yield
 
     return lifespan
+
+
+def _parameters(fn: BlockFunction) -> dict[str, Any]:
+    """The names of a function's parameters with what its components hold at first."""
+    return dict(zip(inspect.signature(fn.fn).parameters, (component.value for component in fn.inputs), strict=False))
 
 
 def _figures(library: Library) -> dict:

@@ -18,7 +18,7 @@ A preset is a file of 'name = value' lines. What the command line gives goes bef
 """
 
 CORPUS = "files, folders of .txt, URLs or jungle-book; one named twice is read twice (default: jungle-book)"
-PRESET = "tiny, quick, base, or a .toml or .yaml file of settings (default: quick)"
+PRESET = "tiny, quick, base, finetune, or a .toml or .yaml file of settings (default: quick, finetune with --from)"
 
 TRACK = "write TensorBoard's events to a folder (default where it is not named: runs)"
 
@@ -33,7 +33,7 @@ def main(words: list[str]) -> None:
     texts("--valid", metavar="FILE", help="validation text (default: the corpus's last tenth, halved)")
     texts("--test", metavar="FILE", help="test text, read once at the end after the validation text")
     places = parser.add_argument_group("checkpoints").add_argument
-    places("--preset", default="quick", metavar="NAME|FILE", help=PRESET)
+    places("--preset", metavar="NAME|FILE", help=PRESET)
     places("--out", type=Path, metavar="FOLDER", help="where to write (default: checkpoints/PRESET)")
     places("--from", dest="parent", type=Path, metavar="CHECKPOINT", help="begin with its weights and tokenizer")
     places("--track", nargs="?", type=Path, const=Path("runs"), metavar="FOLDER", help=TRACK)
@@ -42,7 +42,8 @@ def main(words: list[str]) -> None:
     add_settings(parser, TrainConfig, "training")
     arguments = parser.parse_args(words)
 
-    preset = load_preset(arguments.preset)
+    name = arguments.preset or ("finetune" if arguments.parent else "quick")
+    preset = load_preset(name)
     shape = {name: preset.pop(name) for name in ModelConfig.model_fields if name in preset}
     model = given(arguments, ModelConfig) if arguments.parent else shape | given(arguments, ModelConfig)
     config = TrainConfig.checked(**preset | given(arguments, TrainConfig))
@@ -51,7 +52,7 @@ def main(words: list[str]) -> None:
 
     train_checkpoint(
         Order(
-            out=arguments.out or Path("checkpoints", Path(arguments.preset).stem),
+            out=arguments.out or Path("checkpoints", Path(name).stem),
             sources=arguments.corpus,
             valid=arguments.valid,
             test=arguments.test,

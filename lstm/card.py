@@ -26,7 +26,7 @@ def model_card(name: str, config: ModelConfig, facts: dict, samples: Mapping[flo
             *[line for heat, text in samples.items() for line in _sample(heat, text)],
             "## Limits",
             "",
-            "It has read little and knows less: it writes in the manner of its texts, forgets the plot within a few "
+            "It has read little and knows less. It writes in the manner of its texts, forgets the plot within a few "
             "sentences, and repeats the views of the time in which they were written. Do not rely on what it says.",
             "",
         ]
@@ -45,7 +45,10 @@ def _scores(facts: dict) -> list[str]:
     if not rows:
         return ["Training is still going on: there are no final scores yet.", ""]
     head = ["| text | bits per byte | perplexity per piece | bytes |", "|---|---|---|---|"]
-    return [*head, *rows, "", "Read left to right with the state carried; the test text after the validation text.", ""]
+    read = "Read left to right with the state carried; the test text after the validation text."
+    if "test, adapting" in facts["scores"]:
+        read += " Adapting: with a neural cache and dynamic evaluation, their settings chosen on the validation text."
+    return [*head, *rows, "", read, ""]
 
 
 def _training(facts: dict) -> list[str]:
@@ -61,8 +64,12 @@ def _training(facts: dict) -> list[str]:
     if parent := facts["parent"]:
         before = parent["metrics"]
         lines.append(f"- Began from {parent['name']} (its manifest's SHA-256 begins {parent['sha256'][:12]}):")
-        lines.append(f"  {_effort(before)}, `{before['command']}`")
+        lines.append(f"  {_effort(before)}, `{before['command']}`, {_amount(before)}")
     return [*lines, ""]
+
+
+def _amount(facts: dict) -> str:
+    return f"{len(facts['corpus'])} texts of {sum(document['bytes'] for document in facts['corpus']):,} bytes in all"
 
 
 def _effort(facts: dict) -> str:

@@ -66,6 +66,10 @@ class TrainConfig(Settings):
     learning_rate: float = Field(4e-3, gt=0, le=100, description="peak rate of AdamW, for embedding and biases")
     matrix_rate: float = Field(0.01, gt=0, le=100, description="peak rate of Muon, for the other matrices")
     warmup: float = Field(0.02, ge=0, lt=1, description="part of the run in which the rate rises to its peak")
+    rate_by_depth: float = Field(1.0, gt=0, le=1, description="rate of a layer over that of the layer above it")
+    thaw: float = Field(
+        0.0, ge=0, lt=1, description="part of the run over which layers begin to move, the top one first"
+    )
     weight_decay: float = Field(0.1, ge=0, le=10, description="decay of the weights, biases left out")
     clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the running average of the weights, 0 for none")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from lstm import optimizers
 from lstm.config import Refused, TrainConfig
 from lstm.data import Lanes
 from lstm.evaluation import estimate
@@ -74,31 +75,12 @@ def start(
         model=model,
         lanes=Lanes(ids_of, config.lanes, config.window, config.seed, share),
         state=model.initial_state(share.stop - share.start),
-        optimizers=make_optimizers(model, config),
+        optimizers=optimizers.make_optimizers(model, config),
         average=AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None,
         dtype=choose_dtype(config.precision, device),
         train_bytes=train_bytes,
         workers=workers,
     )
-
-
-def make_optimizers(model: LanguageModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices inside, AdamW for the embedding and the biases.
-
-    Each group remembers its peak rate; Muon's updates are scaled to AdamW's size (Liu et al. 2025).
-    """
-    inner = [p for p in model.parameters() if p.dim() == 2 and p is not model.embedding]
-    biases = [p for p in model.parameters() if p.dim() == 1]
-    decay, peak = config.weight_decay, config.learning_rate
-    groups = [
-        {"params": [model.embedding], "peak": peak, "weight_decay": decay},
-        {"params": biases, "peak": peak, "weight_decay": 0.0},
-    ]
-    matrices = [{"params": inner, "peak": config.matrix_rate, "weight_decay": decay}]
-    return [
-        torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.99), fused=True),
-        torch.optim.Muon(matrices, lr=config.matrix_rate, adjust_lr_fn="match_rms_adamw"),
-    ]
 
 
 def choose_device(name: str) -> torch.device:
@@ -114,13 +96,6 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return getattr(torch, name)
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float32
-
-
-def rate_factor(warmup: float, progress: float) -> float:
-    """Part of the peak rate: a linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def check(run: Run) -> None:
@@ -156,12 +131,7 @@ def take_step(run: Run) -> float:
     if not torch.isfinite(loss + norm):
         found = f"a loss of {loss.item():.3g} and a gradient of {norm.item():.3g}"
         raise Refused(f"step {run.step + 1} has {found}: {_too_fast(run)}")
-    factor = rate_factor(config.warmup, run.progress)
-    for optimizer in run.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    optimizers.move(run.optimizers, config.warmup, run.progress)
     if run.average:
         run.average.update_parameters(run.model)
     run.state = State(state.hidden.detach(), state.cell.detach())

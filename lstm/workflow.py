@@ -175,7 +175,11 @@ def finish(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, par
     facts = results.metrics(run, texts.described, parent)
     facts["scores"] = results.score(model, tokenizer, texts.valid, texts.test)
     print("choosing how to adapt while reading, on the validation text", flush=True)
-    facts["adaptation"] = adaptation.choose(model, tokenizer, texts.valid).model_dump()
+    adapting = adaptation.choose(model, tokenizer, texts.valid)
+    facts["adaptation"] = adapting.model_dump()
+    if texts.test:
+        adapted = adaptation.evaluate(model, tokenizer, texts.test, texts.valid, "both", adapting)
+        facts["scores"]["test, adapting"] = adapted.as_dict()
     graph = export(checkpoint.load(out).weights(), model.config, tokenizer, texts.valid)
     results.write(out, model, tokenizer, facts, graph=graph)
     saved, samples = checkpoint.load(out), {}

@@ -18,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models gain nothing from more, and t
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+SHIPPED = ROOT / "checkpoints" / "jungle-book"
 
 WHO = ["the grey wolf", "the old bear", "a small cub", "the python", "the kite", "a brown mongoose", "the elephant"]
 DID = ["ran", "slept", "sang", "hunted", "waited", "called", "drank", "listened"]

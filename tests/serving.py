@@ -38,7 +38,7 @@ class Server:
         """Streams that the engine works on now."""
         return httpx.get(f"{self.url}jungle/status", timeout=10).json()["running"]
 
-    def wait_until_idle(self, seconds: float = 3.0) -> None:
+    def wait_until_idle(self, seconds: float = 6.0) -> None:
         """Return once no stream runs; fail if that takes longer."""
         deadline = time.monotonic() + seconds
         while self.running():

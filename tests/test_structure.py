@@ -10,7 +10,7 @@ from conftest import ROOT
 FLOORS = [
     {"config", "tokenizer", "corpus", "arguments", "figures", "card", "score", "stats"},
     {"texts", "data", "fused", "model", "parallel", "sampling", "checkpoint"},
-    {"evaluation", "adaptation", "export", "runtime"},
+    {"evaluation", "adaptation", "export", "runtime", "optimizers"},
     {"training", "resume", "tracking", "display", "results", "text", "batch", "stream", "engine"},
     {"workflow", "comparison", "__main__"},
 ]

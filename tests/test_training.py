@@ -11,8 +11,10 @@ import torch
 from conftest import ROOT, run
 
 from lstm import checkpoint
-from lstm.config import Refused, TrainConfig, load_preset
-from lstm.training import choose_device, rate_factor
+from lstm.config import ModelConfig, Refused, TrainConfig, load_preset
+from lstm.model import LanguageModel
+from lstm.optimizers import make_optimizers, move, rate_factor
+from lstm.training import choose_device
 
 TINY = ["train.py", "--preset", "tiny"]
 
@@ -150,6 +152,29 @@ def test_the_rate_rises_then_falls_to_nothing():
     assert factors[:11] == sorted(factors[:11])
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[-1] == 0
+
+
+def test_deep_layers_move_later_and_less():
+    model = LanguageModel(ModelConfig(vocab_size=300, embedding_size=8, hidden_size=8, layers=2))
+    optimizers = make_optimizers(model, TrainConfig(rate_by_depth=0.5, thaw=0.6, weight_decay=0))
+    assert sum(len(group["params"]) for o in optimizers for group in o.param_groups) == len(list(model.parameters()))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def moved(progress: float) -> dict[str, float]:
+        for name, p in model.named_parameters():
+            p.grad = torch.ones_like(p)
+            with torch.no_grad():
+                p.copy_(before[name])
+        move(optimizers, 0.0, progress)
+        return {name: (p.detach() - before[name]).abs().max().item() for name, p in model.named_parameters()}
+
+    top = {"projection", "output_bias"}
+    layers = [{f"{part}.{n}" for part in ("weight_x", "weight_h", "bias")} for n in range(2)]
+    for progress, moving in [(0.1, top), (0.3, top | layers[1]), (0.5, top | layers[0] | layers[1])]:
+        assert {name for name, size in moved(progress).items() if size} == moving
+    sizes = moved(0.65)
+    assert sizes["bias.0"] == pytest.approx(sizes["bias.1"] / 2, rel=0.01)
+    assert sizes["embedding"] == pytest.approx(sizes["output_bias"] / 8, rel=0.01)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

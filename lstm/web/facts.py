@@ -26,7 +26,22 @@ def everything(checkpoint: Checkpoint) -> dict:
         "scores",
     )
     metrics = {name: checkpoint.metrics[name] for name in known if name in checkpoint.metrics}
-    return {**of(checkpoint), "shape": checkpoint.config.model_dump(), "metrics": metrics}
+    return {
+        **of(checkpoint),
+        "shape": checkpoint.config.model_dump(),
+        "metrics": metrics,
+        "parent": _parent(checkpoint),
+    }
+
+
+def _parent(checkpoint: Checkpoint) -> dict[str, str | int | float] | None:
+    """What the model began from: how much that one had read, and for how long it was trained."""
+    parent = checkpoint.metrics.get("parent")
+    if not parent:
+        return None
+    before = parent["metrics"]
+    amount = {"texts": len(before["corpus"]), "bytes": sum(document["bytes"] for document in before["corpus"])}
+    return {"name": parent["name"], **amount, **{name: before[name] for name in ("steps", "tokens", "seconds")}}
 
 
 def of(checkpoint: Checkpoint) -> dict[str, str | int | float]:

@@ -21,6 +21,7 @@ PRESETS = {
     "Greedy": {"temperature": 0, "top_k": 0},
 }
 PLAIN = {"top_p": 1, "min_p": 0, "repetition_penalty": 1, "stop": ""}  # what a preset sets besides
+FIRST = {**PRESETS["Balanced"], **PLAIN, "length": 200, "seed": 7}  # what the page comes with
 
 
 def build(library: Library, readers: int) -> gr.Blocks:
@@ -54,19 +55,20 @@ def _controls() -> dict[str, Component]:
             for name, values in PRESETS.items():
                 _set(gr.Button(name, min_width=0), {**PLAIN, **values})
         temperature = gr.Slider(
-            0, guard.HOTTEST, 0.8, step=0.05, label="Temperature", elem_id="temperature",
+            0, guard.HOTTEST, FIRST["temperature"], step=0.05, label="Temperature", elem_id="temperature",
             info="0 takes the likeliest token, more is bolder",
         )  # fmt: skip
         top_k = gr.Slider(
-            0, guard.WIDEST, 40, step=1, label="Top-k", elem_id="top-k",
+            0, guard.WIDEST, FIRST["top_k"], step=1, label="Top-k", elem_id="top-k",
             info="draws among so many likeliest, 0 among all",
         )  # fmt: skip
         length = gr.Slider(
-            1, guard.LONGEST_TEXT, 200, step=1, label="Length", elem_id="length", info="tokens to write"
+            1, guard.LONGEST_TEXT, FIRST["length"], step=1, label="Length", elem_id="length", info="tokens to write"
         )  # fmt: skip
         with gr.Row(elem_id="seeds"):
             seed = gr.Number(
-                7, label="Seed", precision=0, minimum=0, maximum=guard.LAST_SEED, elem_id="seed", min_width=0,
+                FIRST["seed"], label="Seed", precision=0, minimum=0, maximum=guard.LAST_SEED, elem_id="seed",
+                min_width=0,
                 info="same seed, same text",
             )  # fmt: skip
             gr.Checkbox(False, label="Keep", elem_id="keep-seed", min_width=0, container=False)
@@ -104,6 +106,7 @@ def _folded() -> dict[str, Component]:
             elem_id="stop-strings",
             info=r"ends the text there; one a line, \n for a break",
         )
+        _set(gr.Button("Reset all settings", elem_id="reset", min_width=0), FIRST)
     return {"top_p": top_p, "min_p": min_p, "repetition_penalty": penalty, "stop": stop}
 
 

@@ -1,8 +1,11 @@
 """Memory, and the page about the model."""
 
+import json
+import math
 import re
 
 import pytest
+from conftest import SHIPPED
 from playwright.sync_api import expect
 
 pytest_plugins = ["serving"]
@@ -31,7 +34,16 @@ def test_memory_draws_the_cells_of_the_text_on_the_screen(open_page, size):
         assert len(page.evaluate(drawn)) > 200
     page.locator('.token[data-n="12"]').click()
     expect(page.locator("[data-part=memory] .words")).to_contain_text(re.compile(r"kept \d+ %, let in \d+ %"))
-    expect(page.locator("[data-part=memory] .cell")).to_have_count(3)
+    units = page.locator("[data-part=memory] .units button")
+    expect(units).to_have_count(3)
+    drawings = []
+    for n in range(3):
+        units.nth(n).click()
+        drawings.append(page.locator("[data-part=memory] svg").get_attribute("aria-label"))
+        cell = {name: float(value.replace("−", "-")) for name, value in re.findall(r"(\S+) (−?[\d.]+)", drawings[-1])}
+        assert cell["c"] == pytest.approx(cell["f"] * cell["c′"] + cell["i"] * cell["g"], abs=0.03)
+        assert cell["h"] == pytest.approx(cell["o"] * math.tanh(cell["c"]), abs=0.02)
+    assert len(set(drawings)) == 3
     page.locator("[data-part=canvas]").click(position={"x": 2, "y": 20})
     assert page.evaluate("jungle.inspector.n") == 0
 
@@ -54,6 +66,21 @@ def test_the_model_page_tells_its_scores(open_page, tiny_checkpoint):
     expect(page.locator(".model [data-part=corpus]")).to_contain_text("train")
     page.get_by_role("tab", name="Write").click()
     expect(page.locator("#generate")).to_be_visible()
+
+
+def test_the_model_page_sets_the_shipped_model_among_others(browser, start_server):
+    own = start_server(SHIPPED)
+    page = browser.new_page()
+    try:
+        page.goto(own.url)
+        page.get_by_role("tab", name="Model").click()
+        scores = json.loads((SHIPPED / "metrics.json").read_text())["scores"]
+        ours = page.locator(".model [data-part=peers] li.ours b")
+        expect(ours.last).to_have_text(f"{scores['test']['bits_per_byte']:.3f}")
+        assert len(page.locator(".model [data-part=peers] li").all()) > 9
+    finally:
+        page.close()
+        own.end()
 
 
 def test_compare_shows_where_two_settings_part(open_page, server):

@@ -118,6 +118,22 @@ def test_the_same_seed_writes_the_same_text(open_page):
     expect(page.locator("[data-part=seed]")).to_have_text("seed 12")
 
 
+def test_reset_gives_back_what_the_page_came_with(open_page):
+    page = open_page()
+    first = page.evaluate("jungle.settings")
+    settings(page, temperature=1.4, top_k=3, length=12)
+    page.locator("#seed input").fill("99")
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#min-p input[type=number]").fill("0.5")
+    page.locator("#stop-strings textarea").fill("wolf")
+    page.locator("#stop-strings textarea").blur()
+    page.wait_for_function("jungle.settings.stop === 'wolf' && jungle.settings.min_p === 0.5")
+    page.locator("#reset").click()
+    expect(page.locator("#temperature input[type=number]")).to_have_value("0.8")
+    expect(page.locator("#seed input")).to_have_value("7")
+    assert page.evaluate("jungle.settings") == first
+
+
 def test_an_invitation_writes_with_one_click(open_page):
     page = open_page("laptop")
     beginning = page.locator(".beginnings button").first

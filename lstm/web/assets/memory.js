@@ -1,5 +1,6 @@
 // What the cells did while the text was read: a map of units over tokens, and one token's numbers in the LSTM's equations.
 
+import { cells } from "./cell.js";
 import { choice } from "./choice.js";
 import { ask } from "./client.js";
 import { show } from "./pieces.js";
@@ -98,7 +99,7 @@ export class Memory {
     if (!this.data || n >= this.tokens.length) return;
     this.part("cursor").hidden = n < 0;
     this.part("cursor").style.left = `${(100 * (n + 0.5)) / this.tokens.length}%`;
-    element.replaceChildren(...(n < 0 ? this.strongest() : [this.words(n), ...this.data.changed[n].map(cell)]));
+    element.replaceChildren(...(n < 0 ? this.strongest() : [this.words(n), cells(this.data.changed[n])]));
   }
 
   words(n) {
@@ -107,7 +108,7 @@ export class Memory {
     const life = (tokens) => (tokens < 0 ? `not gone by the end, ${-tokens} tokens on` : `gone after ${tokens} ${tokens === 1 ? "token" : "tokens"}`);
     return line(
       `On average the units kept ${forget}, let in ${input} of the new and showed ${output}. Half of what the median unit held here is ` +
-        `${life(median)}; in the slowest (layer ${layer + 1}, unit ${unit}) it is ${life(slowest)}. The units that changed most:`,
+        `${life(median)}; in the slowest (layer ${layer + 1}, unit ${unit}) it is ${life(slowest)}. The units that changed most here:`,
     );
   }
 
@@ -122,32 +123,12 @@ export class Memory {
   }
 }
 
-/** One unit's numbers as they run through the equations c = f·c′ + i·g and h = o·tanh c. */
-function cell([layer, unit, input, forget, candidate, output, before, after, hidden]) {
-  const row = document.createElement("div");
-  row.className = "cell";
-  const steps = [
-    ["unit", `${layer + 1}·${unit}`], ["c′", number(before)], ["× f", number(forget)], ["+ i", number(input)], ["× g", number(candidate)],
-    ["= c", number(after)], ["tanh c", number(Math.tanh(after))], ["× o", number(output)], ["= h", number(hidden)],
-  ];
-  for (const [name, value] of steps) {
-    const box = document.createElement("span");
-    const label = document.createElement("small");
-    label.textContent = name;
-    box.append(label, value);
-    row.append(box);
-  }
-  return row;
-}
-
 function line(text, kind = "words") {
   const node = document.createElement("p");
   node.className = kind;
   node.textContent = text;
   return node;
 }
-
-const number = (value) => value.toFixed(2).replace("-", "−");
 
 /** 256 pixels between the page's own colours: sheet to leaf, or rust over sheet to leaf. */
 function palette(element, signed) {

@@ -32,9 +32,10 @@ function draw(part, model, pick) {
   fill(part("corpus"), (metrics.corpus ?? []).map(({ name, bytes, sha256 }) => [name, number(bytes), String(sha256 ?? "").slice(0, 16)]));
   facts(part("facts"), model);
   curve(part("curve"), metrics.history ?? []);
-  const test = metrics.scores?.test;
-  part("peers").hidden = test?.bytes !== BENCHMARK;
-  if (test?.bytes === BENCHMARK) peers(part("peers"), { name: `${model.name} (this model)`, bits: test.bits_per_byte });
+  const ours = { test: "this model", "test, adapting": "this model, adapting while it reads" };
+  const known = Object.entries(ours).filter(([score]) => metrics.scores?.[score]?.bytes === BENCHMARK);
+  part("peers").hidden = !known.length;
+  if (known.length) peers(part("peers"), known.map(([score, name]) => ({ name, bits: metrics.scores[score].bits_per_byte })));
   return model;
 }
 
@@ -50,11 +51,14 @@ function fill(table, rows) {
   table.querySelector("tbody").replaceChildren(...rows.map((row) => element("tr", "", ...row.map((value) => element("td", value)))));
 }
 
-function facts(list, { digest, metrics }) {
+const effort = ({ steps, tokens, seconds }) => `${number(steps)} steps, ${number(tokens)} tokens, ${number(Math.round(seconds))} seconds`;
+
+function facts(list, { digest, metrics, parent }) {
   const known = {
     Command: metrics.command,
     Hardware: metrics.hardware && `${metrics.hardware}, products in ${metrics.precision}`,
-    Training: metrics.steps && `${number(metrics.steps)} steps, ${number(metrics.tokens)} tokens, ${number(Math.round(metrics.seconds))} seconds`,
+    Training: metrics.steps && effort(metrics),
+    "Began from": parent && `${parent.name}: ${number(parent.texts)} texts of ${number(parent.bytes)} bytes, ${effort(parent)}`,
     Checkpoint: `SHA-256 ${digest.slice(0, 16)}…`,
   };
   list.replaceChildren();
@@ -65,12 +69,12 @@ async function peers(figure, ours) {
   const others = await (await fetch(new URL("jungle/peers.json", document.baseURI))).json();
   const list = figure.querySelector("ol");
   list.replaceChildren();
-  const all = [...others, ours].sort((a, b) => a.bits - b.bits);
+  const all = [...others, ...ours].sort((a, b) => a.bits - b.bits);
   for (const each of all) {
     const bar = element("i", "");
     bar.style.width = `${(100 * each.bits) / all.at(-1).bits}%`;
     const row = element("li", "", bar, element("span", each.name), element("b", each.bits.toFixed(3)));
-    row.classList.toggle("ours", each === ours);
+    row.classList.toggle("ours", ours.includes(each));
     list.append(row);
   }
   figure.hidden = false;

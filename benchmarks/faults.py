@@ -28,7 +28,7 @@ import mutants  # noqa: E402
 from machine import describe, table  # noqa: E402
 from mutants import Outcome  # noqa: E402
 
-from lstm import figures, training  # noqa: E402
+from lstm import figures, optimizers  # noqa: E402
 from lstm.config import ModelConfig, TrainConfig  # noqa: E402
 from lstm.model import LanguageModel  # noqa: E402
 from lstm.workflow import train_checkpoint  # noqa: E402, F401 - imported here, for all runs that are forked
@@ -106,7 +106,7 @@ def refused_text(home: Path, source: Path) -> Outcome:
 
 def warm_up() -> None:
     """Import what torch and matplotlib import at their first use, for all runs that are forked."""
-    training.make_optimizers(LanguageModel(ModelConfig()), TrainConfig())
+    optimizers.make_optimizers(LanguageModel(ModelConfig()), TrainConfig())
     figures.learning_curves({"": [{"seconds": 0.0, "valid_bits_per_byte": 0.0, "train_bits_per_byte": 0.0}]})
 
 

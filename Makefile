@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 BIN := .venv/bin
 CHECKPOINT ?= checkpoints/jungle-book
 
-.PHONY: run test install browser lint clean
+.PHONY: run test install browser lint audit clean
 
 run: .venv/installed
 	$(BIN)/python app.py --checkpoint $(CHECKPOINT) $(if $(PORT),--port $(PORT))
@@ -15,6 +15,12 @@ test: .venv/tested browser lint
 lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# What is known of holes in the installed packages. Needs pypi.org; a package that cannot be looked up is a failure.
+audit: .venv/installed
+	test -x .venv/audit/bin/pip-audit || { $(BIN)/python -m venv .venv/audit && \
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	.venv/audit/bin/pip-audit --strict --progress-spinner off --path "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: install one, or name it with PYTHON=..."; exit 2; }

@@ -16,6 +16,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # last: it has a serving.py of its ow
 import attacks
 import bars
 
+from lstm.web import wire
 from lstm.web.guests import Endpoint, Guests, Refusal, address
 
 pytest_plugins = ["serving"]
@@ -202,6 +203,30 @@ def test_places_are_counted_for_each_and_for_all():
         guests.ask("a", WRITE, "s")
 
     asyncio.run(work())
+
+
+def test_a_reader_who_takes_nothing_is_taken_for_gone(monkeypatch):
+    monkeypatch.setattr(wire, "STUCK", 0.02)
+
+    async def work():
+        never = asyncio.Event()
+        line = wire.Line(never.wait, lambda _: never.wait(), ended=lambda _: None)
+        reading = asyncio.ensure_future(line.receive())
+        await line.send({"type": "http.response.body", "body": b"data: {}", "more_body": False})
+        assert await reading == {"type": "http.disconnect"}
+        assert not line.whole
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(wire, "SLOWEST", 0.02)
+
+    async def work():
+        with pytest.raises(Refusal, match="send it faster"):
+            await wire.read_body({b"content-length": b"5"}, asyncio.Event().wait)
+
+    asyncio.run(asyncio.wait_for(work(), 30))
 
 
 def test_a_household_is_one_client():

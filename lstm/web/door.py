@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lstm.web.guests import BUSY, Call, Endpoint, Guests, Refusal, address
 from lstm.web.wire import Line, Response, answer, answer_and_close, fetch, in_json, read_body, with_body
 
-AT_ONCE = 1  # question that Gradio is handed at a time: it takes 10 ms for each, and others must be answered meanwhile
+AT_ONCE = 1  # calls that Gradio takes in: each costs it 10 ms in one piece, and others must be answered meanwhile
 
 PAGE = re.compile(
     r"/(|config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|(assets|static|jungle)/[\w./-]+"

@@ -162,8 +162,10 @@ class Guests:
             task.add_done_callback(self._tasks.discard)
 
     async def _drop(self, call: Call) -> None:
-        await self._cancel(call)
-        self.close(call)
+        try:
+            await self._cancel(call)
+        finally:
+            self.close(call)
 
     def _tidy(self, name: str) -> None:
         session = self._sessions.get(name)

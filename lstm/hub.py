@@ -7,6 +7,7 @@ from lstm.config import Refused
 
 _NAME = re.compile(r"([\w.-]+)/([\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 _FILES = ["*.json", "model.safetensors", "model.onnx", "tokenizer.model", "README.md", "curve.png"]  # of a checkpoint
+_LOG_IN = "check the name, or log in with 'hf auth login'"
 
 
 def folder(name: str | Path) -> Path:
@@ -22,8 +23,8 @@ def folder(name: str | Path) -> Path:
     from huggingface_hub import constants, errors, snapshot_download  # half a second that a folder need not wait for
 
     owner, repository, revision = found.groups()
-    copy = Path(constants.HF_HOME, "jungle-lstm", owner, f"{repository}@{revision}" if revision else repository)
-    copy = copy.with_name(copy.name.replace("/", "-"))
+    label = f"{repository}@{revision}" if revision else repository
+    copy = Path(constants.HF_HOME, "jungle-lstm", owner, label.replace("/", "-"))  # a revision may be refs/pr/1
     try:
         snapshot_download(f"{owner}/{repository}", revision=revision, local_dir=copy, allow_patterns=_FILES)
     except errors.RevisionNotFoundError:
@@ -37,9 +38,6 @@ def folder(name: str | Path) -> Path:
     except Exception as error:  # the Hub's library has no common class of errors
         raise _refusal(f"{name} cannot be fetched", error) from None
     return copy
-
-
-_LOG_IN = "check the name, or log in with 'hf auth login'"
 
 
 def push(source: Path, name: str, kind: str, sdk: str | None = None, hardware: str | None = None) -> str:

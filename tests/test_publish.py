@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -168,6 +169,10 @@ def test_a_space_is_pushed_as_the_dry_run_shows_it(hub, lstm, tiny_checkpoint, t
     done = lstm(*words)
     assert done.returncode == 0, done.stderr
     space = hub.repositories["space", "me/page"]
+    told = ModelCard((tmp_path / "dry" / "README.md").read_text(encoding="utf-8")).data
+    assert (told.sdk, told.sdk_version, told.python_version) == ("gradio", version("gradio"), "3.12")
+    assert (tmp_path / "dry" / told.app_file).exists()
+    assert len(told.short_description) <= 60  # or the Hub refuses it
     assert (space.made_with["sdk"], space.made_with["hardware"]) == ("gradio", "zero-a10g")
     assert space.at("main")[1] == {
         path.relative_to(tmp_path / "dry").as_posix(): path.read_bytes()

@@ -1,4 +1,4 @@
-"""python -m lstm generate, evaluate, compare, export: checkpoints from the command line."""
+"""python -m lstm generate, evaluate, compare, export, publish: checkpoints from the command line."""
 
 import argparse
 import json
@@ -11,6 +11,8 @@ from lstm.config import Refused, SamplingConfig
 
 ADAPT = "how it learns from what it has just read: a neural cache, dynamic evaluation, or both (default: none)"
 RUNTIME = "who reads: torch in float32, or the 8-bit graph that serves the page (default: torch)"
+PUBLISH = "make a model ready for a place where others find it"
+STATIC = "a folder with the page and the model for any web server: the model runs in the browser"
 VALID = "a text on which the graph is compared with float32 (default: one that the model writes)"
 
 
@@ -36,6 +38,13 @@ def main(words: list[str]) -> None:
 
     exporting = _command(commands, export, "add the 8-bit graph that serves the page to a checkpoint")
     exporting.add_argument("--valid", metavar="FILE", help=VALID)
+
+    publishing = commands.add_parser("publish", help=PUBLISH, description=PUBLISH)
+    places = publishing.add_subparsers(title="places", required=True, metavar="PLACE", parser_class=Parser)
+    static = places.add_parser("static", help=STATIC, description=STATIC)
+    static.add_argument("folder", metavar="FOLDER", help="a new folder for the page")
+    static.add_argument("--checkpoint", default="checkpoints/jungle-book", help="a folder made by train.py")
+    static.set_defaults(command=publish_static)
 
     arguments = parser.parse_args(words)
     arguments.command(arguments)
@@ -112,6 +121,14 @@ def export(arguments: argparse.Namespace) -> None:
     graph = make_graph(opened.weights(), opened.config, opened.tokenizer, text)
     checkpoint.save(opened.path, opened.files() | {"model.onnx": graph}, replace=True)
     print(f"{opened.path}/model.onnx: {len(graph):,} bytes")
+
+
+def publish_static(arguments: argparse.Namespace) -> None:
+    """Write the page that needs no server."""
+    from lstm import checkpoint, static
+
+    static.publish(checkpoint.load(arguments.checkpoint), arguments.folder)
+    print(f"{arguments.folder}: try it with 'python -m http.server --directory {arguments.folder}'")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
-from lstm.export import build
 from lstm.web import facts
 
 ASSETS, STATIC = (Path(__file__).parent / "web" / room for room in ("assets", "static"))
@@ -28,8 +23,6 @@ RUNTIME = {  # what is taken of it, with its SHA-256
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-_EXACT = 2**24  # whole numbers below this are float32 to the last one
-_ACTIVATION = 63  # the largest number that an activation becomes in 8 bits
 
 README = """---
 title: Jungle LSTM
@@ -39,7 +32,7 @@ colorTo: yellow
 sdk: static
 app_file: index.html
 license: mit
-short_description: A subword LSTM that writes in your browser, without a server
+short_description: A subword LSTM that writes in your browser
 ---
 
 # Jungle LSTM, in the browser
@@ -77,7 +70,7 @@ def files(checkpoint: Checkpoint) -> dict[str, bytes]:
         markup = (ASSETS / f"{room}.html").read_bytes()
         site["index.html"] = site["index.html"].replace(f"<!-- {room} -->".encode(), markup)
     site |= {f"engine/{name}": raw for name, raw in _runtime().items()}
-    site["model/model.onnx"] = in_floats(_graph(checkpoint))
+    site["model/model.onnx"] = _graph(checkpoint)
     site["model/pieces.json"] = _json(checkpoint.tokenizer.table())
     site["README.md"] = README.format(**about).encode()
     heavy = ("engine/ort-wasm-simd-threaded.wasm", "model/model.onnx", "model/pieces.json")
@@ -90,40 +83,10 @@ def files(checkpoint: Checkpoint) -> dict[str, bytes]:
     return site
 
 
-def in_floats(graph: bytes) -> bytes:
-    """The same graph with its products of integers done in float32: faster in a browser, and the same to the bit.
-
-    Whole numbers below 2**24 are exact as float32, and so are their sums in any order. A product whose sums could pass
-    that stays as it is. The weights stay bytes in the file and become floats when it is opened.
-    """
-    model = onnx.load_from_string(graph)
-    constants = {constant.name: constant for constant in model.graph.initializer}
-    transposed = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Transpose"}
-    nodes = []
-    for node in model.graph.node:
-        matrix = transposed.get(node.input[1]) if node.op_type == "MatMulInteger" else None
-        if matrix is None or _largest_sum(numpy_helper.to_array(constants[matrix])) >= _EXACT:
-            nodes.append(node)
-            continue
-        (values, weights, centre), floats = node.input, [f"{node.output[0]}.{n}" for n in range(4)]
-        for source, target in zip((values, weights, centre), floats, strict=False):
-            nodes.append(helper.make_node("Cast", [source], [target], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Sub", [floats[0], floats[2]], [floats[3]]))
-        nodes.append(helper.make_node("MatMul", [floats[3], floats[1]], node.output))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def _largest_sum(matrix: np.ndarray) -> int:
-    """What the product of one row of a matrix (N, K) with activations cannot pass, whatever these are."""
-    return _ACTIVATION * int(np.abs(matrix.astype(np.int64)).sum(axis=1).max())
-
-
 def _graph(checkpoint: Checkpoint) -> bytes:
-    known = checkpoint.files()
-    return known.get("model.onnx") or build(checkpoint.weights(), checkpoint.config)
+    if not (graph := checkpoint.files().get("model.onnx")):
+        raise Refused(f"{checkpoint.path} has no model.onnx: add it with 'python -m lstm export {checkpoint.path}'")
+    return graph
 
 
 def _folder(folder: Path) -> dict[str, bytes]:

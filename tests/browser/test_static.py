@@ -8,11 +8,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import SHIPPED, run
 from playwright.sync_api import expect
 from serving import SIZES, Mishaps
 
-from lstm import checkpoint, sampling
+from lstm import checkpoint, sampling, static
 from lstm.config import SamplingConfig
 from lstm.engine import write
 from lstm.runtime import open_runtime
@@ -66,7 +67,7 @@ def open_site(browser, host):
 
     def open_one(size: str = "desktop", path: str = "", of: Host = host):
         width, height = SIZES[size]
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}))
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True))
         page = contexts[-1].new_page()
         mishaps.watch(page, of.url)
         page.goto(of.url + path)
@@ -82,7 +83,7 @@ def open_site(browser, host):
 @pytest.fixture(scope="module")
 def page(browser, host):
     """One page for all tests that only ask it something."""
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True)  # waiting for a function is evaluating a string
     page.goto(host.url)
     page.wait_for_function("window.jungle?.settings")
     yield page
@@ -287,20 +288,71 @@ def test_the_panel_writes_branches_and_goes_on(open_site, tiny_checkpoint, size)
 @npm
 def test_it_opens_and_writes_with_the_server_stopped(browser, site):
     host, context = Host(site), browser.new_context()
-    page = context.new_page()
+
+    def text() -> str:
+        page = context.new_page()
+        page.goto(host.url)
+        page.locator(".beginnings button").first.click()
+        expect(page.locator("#panel [data-part=panel]")).to_have_attribute("data-state", "finished")
+        expect(page.locator("[data-part=tokens]")).to_have_text("200 tokens")
+        page.get_by_role("tab", name="Model").click()
+        expect(page.locator("#model h2")).not_to_be_empty()
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        written = page.locator("[data-part=story]").text_content()
+        page.close()
+        return written
+
+    with_server = text()
+    host.stop()
+    assert text() == with_server
+    context.close()
+
+
+@npm
+def test_stop_stops_and_one_click_goes_on(open_site, tmp_path, slow_checkpoint):
+    static.publish(checkpoint.load(slow_checkpoint), tmp_path / "site")
+    host = Host(tmp_path / "site")
+    page = open_site(of=host)
+    page.evaluate("jungle.set({...jungle.settings, prompt: 'The old bear', length: 2000})")
+    page.locator("#generate").click()
+    page.wait_for_function("jungle.story.tokens.length")
+    page.locator("#stop").click()
+    panel = page.locator("#panel [data-part=panel]")
+    expect(panel).to_have_attribute("data-state", "stopped")
+    so_far = page.evaluate("jungle.story.written")
+    assert 0 < page.evaluate("jungle.story.tokens.length") < 2000
+    page.locator("[data-part=onward]").click()
+    expect(panel).to_have_attribute("data-state", "writing")
+    page.keyboard.press("Escape")
+    expect(panel).to_have_attribute("data-state", "stopped")
+    assert page.evaluate("jungle.story.written").startswith(so_far)
+    host.stop()
+
+
+@npm
+def test_a_model_that_cannot_be_loaded_is_told(browser, site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / "model" / "model.onnx").unlink()
+    host, page = Host(tmp_path / "site"), browser.new_page()
     page.goto(host.url)
-    page.wait_for_function("window.jungle?.settings")
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    first = press(page, ".beginnings button:first-child")
+    expect(page.locator("#loading")).to_contain_text("model/model.onnx cannot be loaded (404)")
+    page.locator(".beginnings button").first.click()
+    expect(page.locator("[data-part=notice]")).to_contain_text("reload the page")
     page.close()
     host.stop()
-    page = context.new_page()
+
+
+@npm
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, host, scheme):
+    page = browser.new_page(color_scheme=scheme, bypass_csp=True)
     page.goto(host.url)
     page.wait_for_function("window.jungle?.settings")
-    assert press(page, ".beginnings button:first-child") == first
-    page.get_by_role("tab", name="Model").click()
-    expect(page.locator("#model h2")).not_to_be_empty()
-    context.close()
+    press(page, ".beginnings button:first-child")
+    page.locator("#more > button").click()
+    found = Axe().run(page).response["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")] == []
+    page.close()
 
 
 @npm

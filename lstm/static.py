@@ -13,6 +13,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
 from lstm.web import facts
@@ -22,6 +26,31 @@ PACKAGE = "onnxruntime-web@1.30.0"
 RUNTIME = {  # what is taken of it, with its SHA-256
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+_SQUARES = {  # coefficients of ONNX Runtime's rational functions of x squared (Eigen's): bound of x, above, below
+    "Sigmoid": (
+        18.0,
+        (
+            0,
+            4.37031012579801e-11,
+            1.15627324459942e-07,
+            6.08574864600143e-05,
+            8.51377133304701e-03,
+            2.48287947061529e-01,
+        ),
+        (
+            *(6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06, 1.70198817374094e-03),
+            *(1.16817656904453e-01, 9.93151921023180e-01),
+        ),
+    ),
+    "Tanh": (
+        9.0,
+        (
+            *(-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08),
+            *(1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03),
+        ),
+        (0, 0, 0, 1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03),
+    ),
 }
 
 README = """---
@@ -70,7 +99,7 @@ def files(checkpoint: Checkpoint) -> dict[str, bytes]:
         markup = (ASSETS / f"{room}.html").read_bytes()
         site["index.html"] = site["index.html"].replace(f"<!-- {room} -->".encode(), markup)
     site |= {f"engine/{name}": raw for name, raw in _runtime().items()}
-    site["model/model.onnx"] = _graph(checkpoint)
+    site["model/model.onnx"] = fused(_graph(checkpoint))
     site["model/pieces.json"] = _json(checkpoint.tokenizer.table())
     site["README.md"] = README.format(**about).encode()
     heavy = ("engine/ort-wasm-simd-threaded.wasm", "model/model.onnx", "model/pieces.json")
@@ -81,6 +110,54 @@ def files(checkpoint: Checkpoint) -> dict[str, bytes]:
     head = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(kept)};\n"
     site["offline.js"] = head.encode() + site["offline.js"]
     return site
+
+
+def fused(graph: bytes) -> bytes:
+    """The same graph for one row, its sigmoid and tanh to the bit as where a product and a sum are one step (x86, Arm).
+
+    WebAssembly has no such step, and one bit can move an activation to the next of its 127 steps: the text would part
+    from the server's. A product of two float32 is exact in float64, so the sum there, rounded once, is the fused one.
+    """
+    model = onnx.load_from_string(graph)
+    constants = {"half": np.float32(0.5), "zero": np.float32(0)}
+    nodes = []
+    for node in model.graph.node:
+        nodes += _rational(node, constants) if node.op_type in _SQUARES else [node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _rational(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
+    """x p(x^2) / q(x^2) by Horner's rule, p and q as two rows; a sigmoid is one half more."""
+    kind, nodes = node.op_type, []
+    bound, above, below = _SQUARES[kind]
+    constants |= {f"{kind}.low": np.float32(-bound), f"{kind}.high": np.float32(bound)}
+
+    def add(operator: str, *inputs: str, outs: tuple[str, ...] = (), **attributes: int) -> str:
+        outs = outs or (f"{node.output[0]}.{len(nodes)}",)
+        nodes.append(helper.make_node(operator, inputs, outs, **attributes))
+        return outs[0]
+
+    x = add("Clip", node.input[0], f"{kind}.low", f"{kind}.high")
+    square = add("Cast", add("Mul", x, x), to=TensorProto.DOUBLE)
+    for n, pair in enumerate(zip(above, below, strict=True)):
+        constants[f"{kind}.{n}"] = np.array(pair, np.float32).astype(np.float64)[:, None]
+        if n == 0:
+            value = f"{kind}.0"
+            continue
+        rounded = add("Cast", add("Add", add("Mul", value, square), f"{kind}.{n}"), to=TensorProto.FLOAT)
+        value = add("Cast", rounded, to=TensorProto.DOUBLE)
+    p, q = f"{node.output[0]}.p", f"{node.output[0]}.q"
+    add("Split", rounded, outs=(p, q), axis=0)
+    ratio = ("Div", add("Mul", p, x), q)
+    if kind == "Tanh":
+        add(*ratio, outs=tuple(node.output))
+    else:
+        add("Max", add("Add", add(*ratio), "half"), "zero", outs=tuple(node.output))
+    return nodes
 
 
 def _graph(checkpoint: Checkpoint) -> bytes:

@@ -109,7 +109,8 @@ def main() -> None:
     words = parser.parse_args()
     opened = checkpoint.load(words.checkpoint)
     whole = build(opened.weights(), opened.config, quantise=False)
-    graphs = {"8 bits, as shipped": opened.files()["model.onnx"], "float32": whole}
+    stored = opened.files()["model.onnx"]
+    graphs = {"8 bits": stored, "8 bits, the server's bits": static.fused(stored), "float32": whole}
     print(f"{describe()}, {opened.config}")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         site = Path(folder) / "site"

@@ -16,7 +16,7 @@ from serving import SIZES, Mishaps
 from lstm import checkpoint, sampling, static
 from lstm.config import SamplingConfig
 from lstm.engine import write
-from lstm.runtime import open_runtime
+from lstm.runtime import Runtime, open_runtime
 from lstm.web import guard
 
 pytest_plugins = ["serving"]
@@ -192,18 +192,39 @@ def both(page, opened: checkpoint.Checkpoint, prompt: str, **values) -> tuple[li
     return page.evaluate(WRITE, [prompt, *(numbers[name] for name in names), stop, [], -1, ""]), ours
 
 
+BEGINNINGS = ["", "\n", "The café 😀", "Oh,", *(f"{who} {did}" for who in ("Mowgli", "The bear") for did in "abcdefgh")]
+
+
 @npm
 def test_twenty_greedy_texts_are_the_servers(page, tiny_checkpoint):
     opened = checkpoint.load(tiny_checkpoint)
-    for prompt in [
-        "",
-        "\n",
-        "The café 😀",
-        *(f"{who} {did}" for who in ("the old bear", "A") for did in "abcdefgh"),
-        "Oh,",
-    ]:
+    for prompt in BEGINNINGS:
         found, wanted = both(page, opened, prompt, **LIKELIEST)
         assert found == wanted, prompt
+
+
+@npm
+def test_greedy_texts_of_the_shipped_model_are_the_servers(browser, tmp_path):
+    opened = checkpoint.load(SHIPPED)
+    static.publish(opened, tmp_path / "site")
+    host, page = Host(tmp_path / "site"), browser.new_page(bypass_csp=True)
+    page.goto(host.url)
+    for prompt in BEGINNINGS[:5]:
+        found, wanted = both(page, opened, prompt, **LIKELIEST)
+        assert found == wanted, prompt
+    page.close()
+    host.stop()
+
+
+def test_its_graph_is_the_checkpoints_to_the_bit():
+    opened = checkpoint.load(SHIPPED)
+    graph = opened.files()["model.onnx"]
+    ours, theirs = Runtime(graph, opened.config), Runtime(static.fused(graph), opened.config)
+    states = [runtime.initial_state(1) for runtime in (ours, theirs)]
+    for ids in np.random.default_rng(0).integers(0, opened.config.vocab_size, (100, 1)):
+        steps = [runtime.step(ids, state) for runtime, state in zip((ours, theirs), states, strict=True)]
+        assert np.array_equal(steps[0][0], steps[1][0])
+        states = [state for _, state, _ in steps]
 
 
 @npm

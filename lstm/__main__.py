@@ -20,6 +20,8 @@ RUNTIME = "who reads: torch in float32, or the 8-bit graph that serves the page 
 CHECKPOINT = "a folder made by train.py, or OWNER/NAME[@REVISION] on the Hugging Face Hub"
 DRY_RUN = "write what would be published to a new folder, and publish nothing"
 ZERO_GPU = "the variant for ZeroGPU, which free accounts may host"
+STATIC = "a folder with the page and the model for any web server: the model runs in the browser"
+PUSH = "put the folder on the Hub too, as a static Space"
 VALID = "a text on which the graph is compared with float32 (default: one that the model writes)"
 
 
@@ -57,6 +59,11 @@ def main(words: list[str]) -> None:
         publishing.add_argument("--dry-run", type=Path, metavar="FOLDER", help=DRY_RUN)
         publishing.set_defaults(command=publish)
     publishing.add_argument("--zerogpu", action="store_true", help=ZERO_GPU)
+    static = kinds.add_parser("static", help=STATIC, description=STATIC)
+    static.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for the page")
+    static.add_argument("--checkpoint", default="checkpoints/jungle-book", metavar="CHECKPOINT", help=CHECKPOINT)
+    static.add_argument("--push", metavar="OWNER/NAME", help=PUSH)
+    static.set_defaults(command=publish_static)
 
     arguments = parser.parse_args(words)
     arguments.command(arguments)
@@ -158,6 +165,16 @@ def publish(arguments: argparse.Namespace) -> None:
             print(hub.push(folder, name, "model"))
         else:
             print(hub.push(folder, name, "space", "gradio", "zero-a10g" if arguments.zerogpu else None))
+
+
+def publish_static(arguments: argparse.Namespace) -> None:
+    """Write the page that needs no server, and send it if asked to."""
+    from lstm import static
+
+    static.publish(_open(arguments), arguments.folder)
+    print(f"{arguments.folder}: try it with 'python -m http.server --directory {arguments.folder}'")
+    if arguments.push:
+        print(hub.push(arguments.folder, arguments.push, "space", "static"))
 
 
 if __name__ == "__main__":

@@ -126,6 +126,18 @@ class Tokenizer:
         """What the piece looks like on its own; a byte that is no character becomes U+FFFD."""
         return self._bytes[i].decode("utf-8", "replace")
 
+    def table(self) -> list[tuple[str, float, str]]:
+        """Of each id: the piece as SentencePiece writes it, its score, and its kind, "word", "break", "byte" or ""."""
+        pieces = [self._pieces.id_to_piece(i) for i in range(self.vocab_size)]
+        return [(piece, self._pieces.get_score(i), self._kind(i, piece)) for i, piece in enumerate(pieces)]
+
+    def _kind(self, i: int, piece: str) -> str:
+        if self._pieces.is_byte(i):
+            return "byte"
+        if self._pieces.is_unknown(i) or self._pieces.is_control(i) or self._pieces.is_unused(i):
+            return ""
+        return "break" if piece in _BREAKS else "word"
+
     def _piece_bytes(self, i: int) -> bytes:
         piece = self._pieces.id_to_piece(i)
         if self._pieces.is_byte(i):

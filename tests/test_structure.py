@@ -12,7 +12,7 @@ FLOORS = [
     {"texts", "data", "fused", "model", "parallel", "sampling", "checkpoint", "hub"},
     {"evaluation", "adaptation", "export", "runtime", "optimizers"},
     {"training", "resume", "tracking", "display", "results", "publish", "text", "batch", "stream", "engine"},
-    {"workflow", "comparison", "__main__"},
+    {"workflow", "comparison", "static", "__main__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 SERVING = {"config", "tokenizer", "score", "stats", "sampling", "checkpoint", "runtime"}

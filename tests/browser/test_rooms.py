@@ -132,7 +132,7 @@ def test_both_sides_of_a_comparison_stop(open_page, slow_server):
             document.getElementById("compare-both").click();
             const begun = () => jungleCompare.stories?.every((story) => story.tokens.length);
             while (!begun()) await new Promise((resolve) => setTimeout(resolve, 10));
-            document.getElementById("compare-stop").click(); // here, since a busy machine takes long to do it from outside
+            document.getElementById("compare-stop").click(); // from here: at once on a busy machine too
         }"""
     )
     expect(page.locator("[data-part=compare]")).to_have_attribute("data-state", "finished")

@@ -16,7 +16,7 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# What is known of holes in the installed packages. Needs pypi.org; a package that cannot be looked up is a failure.
+# What is known of holes in the installed packages. Needs PyPI; a package that cannot be looked up is a failure.
 audit: .venv/installed
 	test -x .venv/audit/bin/pip-audit || { $(BIN)/python -m venv .venv/audit && \
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }

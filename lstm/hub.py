@@ -1,5 +1,6 @@
 """Checkpoints on the Hugging Face Hub: a name becomes a folder here, and a folder goes there in one commit."""
 
+import json
 import re
 from pathlib import Path
 
@@ -37,7 +38,19 @@ def folder(name: str | Path) -> Path:
         raise Refused(f"{name} is not here yet and {constants.ENDPOINT} cannot be reached: try again later") from None
     except Exception as error:  # the Hub's library has no common class of errors
         raise _refusal(f"{name} cannot be fetched", error) from None
+    _drop_others(copy)
     return copy
+
+
+def _drop_others(copy: Path) -> None:
+    """Remove what an earlier revision had and this one has not: a checkpoint is no more than its manifest lists."""
+    try:
+        listed = json.loads((copy / "manifest.json").read_bytes())["sha256"]
+        for file in copy.iterdir():
+            if file.is_file() and file.name not in {"manifest.json", *listed}:
+                file.unlink()
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # it is no checkpoint, which loading it will say
 
 
 def push(source: Path, name: str, kind: str, sdk: str | None = None, hardware: str | None = None) -> str:

@@ -386,13 +386,13 @@ def test_a_prompt_that_was_read_is_not_read_again(tiny, monkeypatch):
     steps = []
     real = Rows.step
     monkeypatch.setattr(Rows, "step", lambda self, count: steps.append(count) or real(self, count))
-    batch = Batch(open_runtime(tiny), 2)
+    batch, start = Batch(open_runtime(tiny), 2), zeros(tiny)
     prompt = "the cub " * 30
 
     def count(prompt: str) -> int:
         ids = (*tiny.tokenizer.encode("\n"), *tiny.tokenizer.encode(prompt))
         steps.clear()
-        text = Text(Moment(ids, 0, 0, zeros(tiny)), SamplingConfig(length=1), tiny.tokenizer)
+        text = Text(Moment(ids, 0, 0, start), SamplingConfig(length=1), tiny.tokenizer)
         finish(batch, text)
         return len(steps)
 

@@ -61,10 +61,10 @@ def _training(facts: dict) -> list[str]:
         f"- Texts: {sources}{more}",
         f"- {_effort(facts)}, products in {facts['precision']}",
     ]
-    if parent := facts["parent"]:
-        before = parent["metrics"]
+    while parent := facts.get("parent"):
+        facts = parent["metrics"]
         lines.append(f"- Began from {parent['name']} (its manifest's SHA-256 begins {parent['sha256'][:12]}):")
-        lines.append(f"  {_effort(before)}, `{before['command']}`, {_amount(before)}")
+        lines.append(f"  {_amount(facts)}, {_effort(facts)}, `{facts['command']}`")
     return [*lines, ""]
 
 

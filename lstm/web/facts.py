@@ -1,5 +1,7 @@
 """What the page says about a model, as plain facts."""
 
+from collections.abc import Iterator
+
 from lstm.checkpoint import Checkpoint
 from lstm.config import ModelConfig
 
@@ -26,22 +28,16 @@ def everything(checkpoint: Checkpoint) -> dict:
         "scores",
     )
     metrics = {name: checkpoint.metrics[name] for name in known if name in checkpoint.metrics}
-    return {
-        **of(checkpoint),
-        "shape": checkpoint.config.model_dump(),
-        "metrics": metrics,
-        "parent": _parent(checkpoint),
-    }
+    shape = checkpoint.config.model_dump()
+    return {**of(checkpoint), "shape": shape, "metrics": metrics, "ancestors": list(_ancestors(checkpoint.metrics))}
 
 
-def _parent(checkpoint: Checkpoint) -> dict[str, str | int | float] | None:
-    """What the model began from: how much that one had read, and for how long it was trained."""
-    parent = checkpoint.metrics.get("parent")
-    if not parent:
-        return None
-    before = parent["metrics"]
-    amount = {"texts": len(before["corpus"]), "bytes": sum(document["bytes"] for document in before["corpus"])}
-    return {"name": parent["name"], **amount, **{name: before[name] for name in ("steps", "tokens", "seconds")}}
+def _ancestors(metrics: dict) -> Iterator[dict[str, str | int | float]]:
+    """What a model began from, the nearest first: how much each had read, and for how long it was trained."""
+    while parent := metrics.get("parent"):
+        metrics = parent["metrics"]
+        amount = {"texts": len(metrics["corpus"]), "bytes": sum(document["bytes"] for document in metrics["corpus"])}
+        yield {"name": parent["name"], **amount, **{name: metrics[name] for name in ("steps", "tokens", "seconds")}}
 
 
 def of(checkpoint: Checkpoint) -> dict[str, str | int | float]:

@@ -54,12 +54,12 @@ function fill(table, rows) {
 
 const effort = ({ steps, tokens, seconds }) => `${number(steps)} steps, ${number(tokens)} tokens, ${number(Math.round(seconds))} seconds`;
 
-function facts(list, { digest, metrics, parent }) {
+function facts(list, { digest, metrics, ancestors }) {
   const known = {
     Command: metrics.command,
     Hardware: metrics.hardware && `${metrics.hardware}, products in ${metrics.precision}`,
     Training: metrics.steps && effort(metrics),
-    "Began from": parent && `${parent.name}: ${number(parent.texts)} texts of ${number(parent.bytes)} bytes, ${effort(parent)}`,
+    "Began from": ancestors.map((one) => `${one.name}: ${number(one.texts)} texts of ${number(one.bytes)} bytes, ${effort(one)}`).join("; which began from "),
     Checkpoint: `SHA-256 ${digest.slice(0, 16)}…`,
   };
   list.replaceChildren();

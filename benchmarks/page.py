@@ -22,10 +22,11 @@ OBSERVE = """() => {
 WRITE = """async ([view, count]) => {
     const drawn = () => view !== 'memory' || jungle.memory.data?.means.length === count;
     const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+    const before = jungle.run;
     window.blocked.length = 0;
     const began = performance.now();
     document.getElementById('generate').click();
-    while (jungle.run.count !== count || jungle.stream || !drawn()) await pause();
+    while (jungle.run === before || jungle.run.count !== count || jungle.stream || !drawn()) await pause();
     return performance.now() - began;
 }"""
 

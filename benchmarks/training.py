@@ -6,13 +6,17 @@ Prints tokens/s of each, their ratios, and the share of the measured peak that t
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import ROOT
 from torch import nn
+
+sys.path.insert(0, str(ROOT))
 
 from lstm import training
 from lstm.config import ModelConfig, TrainConfig, load_preset

@@ -56,7 +56,7 @@ def speech(trace: Trace, pieces: list[str]) -> plt.Figure:
     labels = [piece.replace("\n", "⏎") for piece in pieces[shown]]
     below.set_xticks(range(SHOWN), labels, rotation=90, fontsize=6.5)
     below.set(xlim=(-0.6, SHOWN - 0.4), ylim=(-0.03, 1.03), ylabel="gates")
-    below.legend(frameon=False, loc="center left")
+    below.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.98))
     above.set(ylabel="cell state")
     told = f"Layer {layer + 1}, unit {unit}. Shaded: between quotation marks"
     above.set_title(

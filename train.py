@@ -46,6 +46,8 @@ def main(words: list[str]) -> None:
 
     name = arguments.preset or ("finetune" if arguments.parent else "quick")
     preset = load_preset(name)
+    if arguments.minutes and not arguments.steps:
+        preset.pop("steps", None)  # the clock that was asked for goes before the preset's count
     shape = {name: preset.pop(name) for name in ModelConfig.model_fields if name in preset}
     model = given(arguments, ModelConfig) if arguments.parent else shape | given(arguments, ModelConfig)
     config = TrainConfig.checked(**preset | given(arguments, TrainConfig))

@@ -1,5 +1,6 @@
 """What the page says about a model, as plain facts."""
 
+import math
 from collections.abc import Iterator
 
 from lstm.checkpoint import Checkpoint
@@ -8,9 +9,7 @@ from lstm.config import ModelConfig
 
 def parameters(config: ModelConfig) -> int:
     """How many numbers a model has learnt."""
-    V, E, H, L = config.vocab_size, config.embedding_size, config.hidden_size, config.layers
-    inputs = E + (L - 1) * H
-    return V * E + 4 * H * (inputs + L * H + L) + E * H + V
+    return sum(math.prod(shape) for shape in config.weight_shapes.values())
 
 
 def everything(checkpoint: Checkpoint) -> dict:

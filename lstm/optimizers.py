@@ -43,7 +43,10 @@ def _by_depth(model: LanguageModel) -> Iterator[list[torch.nn.Parameter]]:
 
 
 def move(optimizers: list[Optimizer], warmup: float, progress: float) -> None:
-    """Take one step with the gradients that are there, at the rates of this part of the run, and clear them."""
+    """Take one step with the gradients that are there, at the rates of this part of the run, and clear them.
+
+    warmup, progress: parts of the run, 0 to 1. A group that has not thawed yet stays where it is.
+    """
     factor = rate_factor(warmup, progress)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -53,7 +56,10 @@ def move(optimizers: list[Optimizer], warmup: float, progress: float) -> None:
 
 
 def rate_factor(warmup: float, progress: float) -> float:
-    """Part of the peak rate: a linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
+    """Part of the peak rate, 0 to 1: a linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017).
+
+    warmup, progress: parts of the run, 0 to 1.
+    """
     if progress < warmup:
         return max(progress / warmup, 0.01)
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

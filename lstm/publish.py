@@ -88,7 +88,7 @@ def space(opened: Checkpoint, repository: str, target: Path, zero_gpu: bool = Fa
 
 
 def _begin(repository: str, target: Path) -> str:
-    """The repository's own name."""
+    """The repository's own name. Raises Refused for one that is no name on the Hub, and where the target exists."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
         raise Refused(f"{repository} is no name on the Hub: give OWNER/NAME")
     if target.exists():

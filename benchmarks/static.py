@@ -9,11 +9,8 @@ processor as the browser counts them: what a core that does nothing else would n
 import argparse
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from machine import ROOT, describe, table
@@ -21,6 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
+from hosting import Host
 from serving import CHROMIUM, QUIET
 
 from lstm import checkpoint, static
@@ -44,13 +42,6 @@ STEPS = """async ([sampled, count]) => {
         if (sampled) ({ id } = sampling.choose(step.logits, settings, 0.5, []));
     }
 }"""
-
-
-class Files(SimpleHTTPRequestHandler):
-    """Plain files, without a word."""
-
-    def log_message(self, *_) -> None:
-        pass
 
 
 def timed(browser: Browser, work: Callable[[], object]) -> tuple[float, float]:
@@ -118,21 +109,19 @@ def main() -> None:
         (site / "blank.html").write_text("<!doctype html>")
         for n, graph in enumerate(graphs.values()):
             (site / f"{n}.onnx").write_bytes(graph)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=site))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/"
+        host = Host(site)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         shape = opened.config.model_dump()
         rows = [
-            [name, len(graph), *arithmetic(browser, url, f"{n}.onnx", shape)]
+            [name, len(graph), *arithmetic(browser, host.url, f"{n}.onnx", shape)]
             for n, (name, graph) in enumerate(graphs.items())
         ]
         heads = ["arithmetic", "bytes", "opened after, ms", "steps/s of processor", "tokens/s of processor"]
         print(table(heads, rows), "\n")
-        rows = [[n + 1, *opening(browser, url, words.tokens)] for n in range(3)]
+        rows = [[n + 1, *opening(browser, host.url, words.tokens)] for n in range(3)]
         print(table(["visit", "first token after, s", "of processor, s", "tokens/s", "tokens/s of processor"], rows))
         browser.close()
-        server.shutdown()
+        host.stop()
 
 
 if __name__ == "__main__":

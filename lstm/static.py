@@ -95,7 +95,7 @@ def files(checkpoint: Checkpoint) -> dict[str, bytes]:
     site = _folder(STATIC) | {f"jungle/{name}": raw for name, raw in _folder(ASSETS).items() if name[-5:] != ".html"}
     site["jungle/client.js"] = site.pop("client.js")
     site["jungle/status"] = b'{"running":0}'
-    for room in ("header", "odds", "panel", "model"):
+    for room in ("header", "odds", "panel", "compare", "model"):
         markup = (ASSETS / f"{room}.html").read_bytes()
         site["index.html"] = site["index.html"].replace(f"<!-- {room} -->".encode(), markup)
     site |= {f"engine/{name}": raw for name, raw in _runtime().items()}

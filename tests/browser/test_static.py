@@ -53,6 +53,57 @@ def test_the_panel_writes_branches_and_goes_on(open_site, tiny_checkpoint, size)
     assert len(data["half"]) == len(data["changed"]) == len(branch)
     page.get_by_role("tab", name="Model").click()
     expect(page.locator("#model h2")).to_have_text(tiny_checkpoint.name)
+    expect(page.get_by_text("From a program")).to_be_hidden()  # nobody could answer
+
+
+def compared(page) -> list[list[int]]:
+    """Compare, and give the ids of both texts when they are done."""
+    page.locator("#compare-both").click()
+    expect(page.locator("#compare-both")).to_be_enabled()
+    return page.evaluate("jungleCompare.stories.map((story) => story.tokens.map((token) => token.id))")
+
+
+@npm
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_each_side_of_a_comparison_is_what_the_write_room_writes(open_site, size):
+    page = open_site(size)
+    page.get_by_role("tab", name="Compare").click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#pair-prompt textarea").fill("The old bear")
+    page.locator("#pair-seed input").fill("11")
+    values = {"pair-length": 60, "left-temperature": 0.6, "left-top-k": 20, "right-temperature": 1.3, "right-top-k": 0}
+    for name, value in values.items():
+        page.locator(f"#{name} input[type=number]").fill(str(value))
+    sides = compared(page)
+    assert [len(side) for side in sides] == [60, 60]
+    common = next(n for n, (left, right) in enumerate(zip(*sides, strict=True)) if left != right)
+    assert page.locator(".compare .common").count() == 2 * common
+    assert page.locator(".compare .parting").count() == 2
+    assert compared(page) == sides
+    page.get_by_role("tab", name="Write").click()
+    for (temperature, top_k), side in zip([(0.6, 20), (1.3, 0)], sides, strict=True):
+        settings = {"prompt": "The old bear", "length": 60, "seed": 11, "temperature": temperature, "top_k": top_k}
+        page.evaluate("(settings) => jungle.set({...jungle.settings, ...settings})", settings)
+        assert press(page, "#generate") == side
+
+
+@npm
+def test_both_sides_of_a_comparison_grow_together_and_stop(open_site):
+    page = open_site()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#pair-length input[type=number]").fill("2000")
+    written = page.evaluate(
+        """async () => {
+            document.getElementById("compare-both").click();
+            const written = () => jungleCompare.stories.map((story) => story.tokens.length);
+            while (!written().every(Boolean)) await new Promise((resolve) => setTimeout(resolve, 10));
+            document.getElementById("compare-stop").click();
+            while (jungleCompare.streams.length) await new Promise((resolve) => setTimeout(resolve, 10));
+            return written();
+        }"""
+    )
+    assert all(0 < count < 2000 for count in written)
+    expect(page.locator("#compare-stop")).to_be_disabled()
 
 
 @npm
@@ -120,8 +171,13 @@ def test_axe_finds_nothing_serious(browser, host, scheme):
     page.wait_for_function("window.jungle?.settings")
     press(page, ".beginnings button:first-child")
     page.locator("#more > button").click()
-    found = Axe().run(page).response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")] == []
+    for room in ("Write", "Compare"):
+        page.get_by_role("tab", name=room).click()
+        if room == "Compare":
+            compared(page)
+        found = Axe().run(page).response["violations"]
+        worst = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert [f"{v['id']}: {v['nodes'][0]['html']}" for v in worst] == [], room
     page.close()
 
 

@@ -1,10 +1,12 @@
 // Puts the page together where there is no server: the server's panel, on plain controls, with a model in the browser.
 
 import { Controls } from "./controls.js";
+import * as compare from "./jungle/compare.js";
 import * as header from "./jungle/header.js";
 import * as model from "./jungle/model.js";
 import * as odds from "./jungle/odds.js";
 import * as panel from "./jungle/panel.js";
+import * as pair from "./pair.js";
 
 const ACTIONS = ["generate", "stop", "fold", "proceed", "undo", "again"];
 const part = (id) => document.getElementById(id);
@@ -27,6 +29,9 @@ panel.mount(part("panel"), { value: facts }, (name) =>
 );
 odds.mount(part("odds"));
 for (const action of ACTIONS) part(action).addEventListener("click", () => window.jungle[action](controls.values));
+
+pair.build();
+compare.mount(part("compare"));
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 for (const tab of tabs) {

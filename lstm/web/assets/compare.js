@@ -1,6 +1,7 @@
 // The same prompt and seed under two settings or two models, streaming side by side, with the place where they part marked.
 
 import { Lost, Refusal, Stream } from "./client.js";
+import { count } from "./figures.js";
 import { Story } from "./story.js";
 
 const SIDES = ["left", "right"];
@@ -58,14 +59,19 @@ class Compare {
       for (const story of this.stories) story.node(this.common).classList.add(this.parted ? "parting" : "common");
       this.common += this.parted ? 0 : 1;
     }
-    const same = this.common === 1 ? "1 token" : `${this.common} tokens`;
-    if (both) this.part("verdict").textContent = this.parted ? `The same for ${same}, then they part at the marked one.` : `The same for ${same}.`;
+    if (both) this.part("verdict").textContent = this.verdict();
+  }
+
+  verdict() {
+    const same = `The same for ${count(this.common)}`;
+    if (!this.parted) return `${same}.`;
+    return this.common ? `${same}, then they part at the marked one.` : "They part at the first token, which is marked.";
   }
 
   figures(side, tokens, seconds) {
     const bits = tokens.reduce((sum, token) => sum + token.bits, 0) / tokens.length;
     this.part(`${side}-figures`).textContent =
-      `${tokens.length.toLocaleString("en")} tokens · ${Math.round(tokens.length / seconds).toLocaleString("en")} tokens/s · perplexity ${(2 ** bits).toPrecision(3)}`;
+      `${count(tokens.length)} · ${Math.round(tokens.length / seconds).toLocaleString("en")} tokens/s · perplexity ${(2 ** bits).toPrecision(3)}`;
   }
 
   state(name) {

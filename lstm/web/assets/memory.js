@@ -38,8 +38,8 @@ export class Memory {
     return button;
   }
 
-  /** Ask what the cells did, unless it is known already, and draw it. */
-  async show(prompt, tokens) {
+  /** Ask what the cells did, unless it is known already, and draw it; token n is under the glass, none for -1. */
+  async show(prompt, tokens, n) {
     const key = JSON.stringify([choice.name, prompt, tokens.map((token) => token.id)]);
     if (key === this.key || !tokens.length) return;
     Object.assign(this, { key, tokens: [...tokens], data: null });
@@ -50,7 +50,7 @@ export class Memory {
       if (key !== this.key) return;
       this.data = data;
       this.draw();
-      this.look(-1);
+      this.look(n);
     } catch (error) {
       this.key = null;
       this.part("caption").textContent = error.message || "The connection broke: look again in a moment.";

@@ -248,7 +248,7 @@ class Panel {
 
   /** The pictures of memory are made when a text stands still and somebody looks. */
   remember() {
-    if (this.part("panel").dataset.view === "memory" && !this.busy) this.memory.show(this.tree.prompt, this.story.tokens);
+    if (this.part("panel").dataset.view === "memory" && !this.busy) this.memory.show(this.tree.prompt, this.story.tokens, this.pinned);
   }
 
   look(n) {

@@ -51,8 +51,10 @@ def test_memory_draws_the_cells_of_the_text_on_the_screen(open_page, size):
 def test_memory_follows_the_text(open_page):
     page = open_page()
     write(page)
+    page.evaluate("jungle.pin(3)")
     page.get_by_role("button", name="Memory").click()
     page.wait_for_function("jungle.memory.data")
+    expect(page.locator("[data-part=memory] .words")).to_contain_text("kept")  # of the token that is held
     page.locator("#proceed").click()
     page.wait_for_function("jungle.story.tokens.length === 80 && jungle.memory.data?.means.length === 80")
 
@@ -95,9 +97,14 @@ def test_the_model_page_shows_how_programs_may_call(open_page):
     page.mishaps.clear()  # Gradio's page asks for monitoring and MCP too, which are closed here
 
 
+def enter_compare(page) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_function("window.jungleCompare")  # its script may come after its controls on a busy machine
+
+
 def test_compare_shows_where_two_settings_part(open_page, server):
     page = open_page()
-    page.get_by_role("tab", name="Compare").click()
+    enter_compare(page)
     page.locator("#shared textarea").fill("The old bear")
     page.locator("#sides input[type=number]").nth(0).fill("0")
     page.locator("#sides input[type=number]").nth(0).press("Tab")
@@ -115,7 +122,7 @@ def test_compare_shows_where_two_settings_part(open_page, server):
 
 def test_compare_with_equal_settings_never_parts(open_page):
     page = open_page("laptop")
-    page.get_by_role("tab", name="Compare").click()
+    enter_compare(page)
     for n in (0, 2):
         page.locator("#sides input[type=number]").nth(n).fill("0.7")
         page.locator("#sides input[type=number]").nth(n).press("Tab")
@@ -125,7 +132,7 @@ def test_compare_with_equal_settings_never_parts(open_page):
 
 def test_both_sides_of_a_comparison_stop(open_page, slow_server):
     page = open_page("phone", of=slow_server)
-    page.get_by_role("tab", name="Compare").click()
+    enter_compare(page)
     page.locator("#shared input[type=number]").first.fill("2000")
     page.locator("#shared input[type=number]").first.press("Tab")
     page.evaluate(

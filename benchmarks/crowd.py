@@ -2,7 +2,7 @@
 
     python benchmarks/crowd.py [--readers 100 1000 10000 1000000] [--tokens-per-second 22732] [--one-stream 5896]
     python benchmarks/crowd.py --draw docs/figures/crowd.png   # waiting, by readers for each replica
-    python benchmarks/crowd.py --cells 2500 5000 10000 20000   # whether the size of a cell matters
+    python benchmarks/crowd.py --cells 2 5 10                  # whether it matters how many replicas a cell has
 
 Needs simpy, and matplotlib to draw. A reader thinks, asks, gets a text, thinks again; queues.py says how. More readers
 than a cell are simulated as one cell, which has its own replicas and page processes, and multiplied. Printed is the
@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -45,6 +46,7 @@ def least(low: int, enough: Callable[[int], bool]) -> int:
     return low
 
 
+@cache
 def simulate(setting: Setting) -> Result:
     """One crowd, from a standing start."""
     return Crowd(setting).run(SETTLE, MEASURE)
@@ -95,13 +97,13 @@ def sizes(setting: Setting, readers: list[int], cell: int, peak: float) -> None:
     print(table(HEADS, rows))
 
 
-def cells(setting: Setting, readers: list[int], peak: float) -> None:
-    """The table: the same load in cells of several sizes; what the largest needs is scaled down for the others."""
-    largest = smallest(replace(setting, readers=max(readers)), peak)
-    rows = []
-    for count in readers:
-        replicas, pages = (math.ceil(n * count / largest.readers) for n in (largest.replicas, largest.pages))
-        rows.append(row(replace(largest, readers=count, replicas=replicas, pages=pages), 1, peak))
+def cells(setting: Setting, replicas: list[int], peak: float) -> None:
+    """The table: the same load for each replica in cells of several sizes; what a whole cell needs is scaled."""
+    found, rows = smallest(setting, peak), []
+    for count in replicas:
+        readers, pages = (n * count / found.replicas for n in (found.readers, found.pages))
+        cell = replace(found, readers=round(readers), replicas=count, pages=math.ceil(pages))
+        rows.append(row(cell, 1, peak))
     print(table(HEADS, rows))
 
 
@@ -115,10 +117,10 @@ def draw(setting: Setting, path: Path) -> None:
     plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 11, "axes.edgecolor": QUIET, "text.color": INK})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     figure, axes = plt.subplots(figsize=(5.2, 3.9), layout="constrained")
-    for share, name, colour in [(0.99, "99 % within", RUST), (0.5, "half within", LEAF)]:
+    for share, name, colour, above in [(0.99, "99 % within", RUST, 8), (0.5, "half within", LEAF, -16)]:
         waits = [1000 * result.percentile(share) for result in results]
         axes.plot(each, waits, color=colour, linewidth=2, marker="o", markersize=4)
-        axes.annotate(name, (each[0], waits[0]), (0, 8), textcoords="offset points", color=colour)
+        axes.annotate(name, (each[0], waits[0]), (0, above), textcoords="offset points", color=colour)
     axes.axhline(1000 * LIMIT, color=QUIET, linewidth=1, linestyle="--")
     axes.annotate(f"{1000 * LIMIT:.0f} ms", (each[0], 1000 * LIMIT), (0, 4), textcoords="offset points", color=QUIET)
     if full := [n for n, result in zip(each, results, strict=True) if result.refused]:
@@ -126,6 +128,7 @@ def draw(setting: Setting, path: Path) -> None:
         axes.annotate("some refused", (each[-1], 1.5), ha="right", color=RUST, size=10)
     axes.set(yscale="log", ylim=(1, 3000), xlabel="readers for each replica", ylabel="first token, ms")
     axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     figure.savefig(path, dpi=150, metadata={"Software": None})
     print(path)
 
@@ -141,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readers", type=int, nargs="*", default=[100, 1000, 10_000, 1_000_000])
     parser.add_argument("--cell", type=int, default=10_000, help="readers that are simulated at most")
-    parser.add_argument("--cells", type=int, nargs="*", help="compare cells of so many readers at the same load")
+    parser.add_argument("--cells", type=int, nargs="*", help="compare cells of so many replicas at the same load")
     parser.add_argument("--tokens-per-second", type=float, default=22_732, help="of a replica, all slots in use")
     parser.add_argument("--one-stream", type=float, default=5896, help="tokens a second of a text alone")
     for name, told in [
@@ -163,7 +166,7 @@ def main() -> None:
     if options.draw:
         draw(setting, options.draw)
     elif options.cells:
-        cells(setting, options.cells, peak)
+        cells(replace(setting, readers=options.cell), options.cells, peak)
     else:
         sizes(setting, options.readers, options.cell, peak)
     print(f"{time.perf_counter() - began:.0f} s")

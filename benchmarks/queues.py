@@ -43,9 +43,9 @@ class Setting:
     slots: int = 64  # texts that a replica writes at a time
     line: int = 64  # texts that may wait for one of these
     prompt: int = 8  # tokens that are read before a text begins
-    request: float = 0.010  # of a page process, for a question
-    frame: float = 0.00032  # of a page process, for a frame
-    event: float = 0.00002  # of a page process, for a token
+    request: float = 0.0135  # of a page process, for a question
+    frame: float = 0.001  # of a page process, for a frame
+    event: float = 0.000018  # of a page process, for a token
     hop: float = 0.005  # to a replica and back
     again: float = 30.0  # after which a reader who was refused comes back
     think: Draw = think

@@ -6,7 +6,8 @@
 
 Needs simpy, and matplotlib to draw. A reader thinks, asks, gets a text, thinks again; queues.py says how. More readers
 than a cell are simulated as one cell, which has its own replicas and page processes, and multiplied. Printed is the
-least number of replicas, then of page processes, for which 99 % of first tokens come in time and nobody is refused.
+least number of replicas, then of page processes, for which 99 % of first tokens come in time and nobody is refused;
+or how as many as one names do (--replicas, --pages).
 """
 
 import argparse
@@ -87,11 +88,12 @@ def row(setting: Setting, times: int, peak: float) -> list[object]:
 
 
 def sizes(setting: Setting, readers: list[int], cell: int, peak: float) -> None:
-    """The table: what each size needs."""
+    """The table: what each size needs, or does with as many replicas and page processes as were asked for."""
     rows = []
     for count in readers:
         times = max(1, round(count / cell))
-        rows.append(row(smallest(replace(setting, readers=round(count / times)), peak), times, peak))
+        crowd = replace(setting, readers=round(count / times))
+        rows.append(row(crowd if setting.replicas else smallest(crowd, peak), times, peak))
         if times > 1:
             print(f"{count:,} readers: one cell of {round(count / times):,}, multiplied by {times}")
     print(table(HEADS, rows))
@@ -155,12 +157,14 @@ def main() -> None:
     ]:  # fmt: skip
         default = getattr(Setting, name)
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{told} ({default:g})")
+    parser.add_argument("--replicas", type=int, default=0, help="of a cell, with --pages; the least that do if 0")
+    parser.add_argument("--pages", type=int, default=0, help="page processes of a cell, 0 for none")
     parser.add_argument("--draw", type=Path, help="draw the waiting into this file instead")
     options = parser.parse_args()
     peak, slots = options.tokens_per_second, options.slots
     base, each = curve(options.one_stream, peak, slots)
-    named = ("slots", "line", "prompt", "request", "frame", "event", "hop", "seed")
-    setting = Setting(1, 1, base, each, **{name: getattr(options, name) for name in named})
+    named = ("replicas", "pages", "slots", "line", "prompt", "request", "frame", "event", "hop", "seed")
+    setting = Setting(readers=1, base=base, each=each, **{name: getattr(options, name) for name in named})
     print(f"a step takes {1e6 * base:.0f} µs and {1e6 * each:.1f} µs for each text; seed {options.seed}")
     began = time.perf_counter()
     if options.draw:

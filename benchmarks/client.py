@@ -24,14 +24,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Page:
-    """A running app.py."""
+    """A running app.py, or a program that takes the same options."""
 
-    def __init__(self, checkpoint: str | Path, *options: str):
+    def __init__(self, checkpoint: str | Path, *options: str, program: str = "app.py"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         began = time.perf_counter()
-        command = [sys.executable, "app.py", "--checkpoint", str(checkpoint), "--port", str(self.port), *options]
+        command = [sys.executable, program, "--checkpoint", str(checkpoint), "--port", str(self.port), *options]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         while True:
             try:

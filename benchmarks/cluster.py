@@ -171,16 +171,18 @@ def kills(options: argparse.Namespace) -> list[list]:
 
 
 def drain(options: argparse.Namespace) -> list[list]:
-    """From two replicas to one while texts are written: none of them has to go on elsewhere."""
+    """One new replica in the place of two, while these write: none of their texts has to go on elsewhere."""
     streams = options.streams or 32
     far, wanted = deploy(options, 2), local(options, streams, 1500)
 
     async def main() -> int:
         readers = [asyncio.ensure_future(text(far, n, 1500)) for n in range(streams)]
         await asyncio.sleep(1.0)
-        await asyncio.to_thread(deploy, options, 1)
+        drained = asyncio.ensure_future(asyncio.to_thread(deploy, options, 1))
+        await asyncio.sleep(1.0)
         left = sum(not reader.done() for reader in readers)
-        print(f"  one replica less after {left} of {streams} texts were still being written")
+        print(f"  {left} of {streams} texts were being written when their replicas were told to go")
+        await drained
         texts = await asyncio.gather(*readers, return_exceptions=True)
         return sum(got != want for got, want in zip(texts, wanted, strict=True))
 
@@ -204,12 +206,12 @@ def main() -> None:
     about = describe()
     print(f"{about['processor']}, {about['cores']} cores, commit {about['commit']}, {time.strftime('%Y-%m-%d')}")
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    serve.start(http_options={"location": "NoServer"})
+    serve.start(proxy_location="Disabled")
     rows = []
     for name in MEASURES if options.all else options.measures:
         print(name, flush=True)
         rows += MEASURES[name](options)
-    serve.shutdown()
+    ray.shutdown()
     print("\n" + table(["", "measured", "bar"], rows))
 
 

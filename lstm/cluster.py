@@ -71,12 +71,16 @@ class Writer:
         self._engines: list[Engine] = []
 
     async def write(
-        self, start: Moment, settings: SamplingConfig, watch: bool, reached: Moment | None
+        self, model: str, start: Moment, settings: SamplingConfig, watch: bool, reached: Moment | None
     ) -> AsyncIterator[Part]:
-        """What follows a moment, or what is left of it where another replica had reached a later one."""
-        with await self._open(serve.get_multiplexed_model_id()) as engine:
+        """What follows a moment, or what is left of it where another replica had reached a later one.
+
+        model: a checkpoint's name and digest, NAME@DIGEST. Serve is not told of it when it chooses a replica: it
+        would send all texts of a model to the first one that has it open.
+        """
+        with await self._open(model) as engine:
             stream = engine.stream("", settings, start, watch=watch, reached=reached)
-            async with aclosing(stream), aclosing(parts(stream)) as coming:
+            async with aclosing(stream), aclosing(parts(stream, lambda: engine.running)) as coming:
                 async for part in coming:
                     yield part
 
@@ -124,10 +128,11 @@ def connect(handle: DeploymentHandle) -> Callable[[Checkpoint], Callable[..., As
 
     def to(opened: Checkpoint) -> Callable[..., AsyncIterator[Part]]:
         model = f"{opened.path.name}@{opened.digest}"
-        ask = handle.options(method_name="write", stream=True, multiplexed_model_id=model)
+        # By gRPC and not by Ray's object store, which costs three times as much for each part.
+        ask = handle.options(method_name="write", stream=True, _by_reference=False, response_serialization="pickle")
 
         async def write(*asked: object) -> AsyncIterator[Part]:
-            response = ask.remote(*asked)
+            response = ask.remote(model, *asked)
             try:
                 async for part in response:
                     yield part

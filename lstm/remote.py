@@ -20,6 +20,7 @@ from lstm.stream import Stream
 from lstm.text import Moment, TokenEvent, Trail
 
 PERIOD = 0.05  # seconds between two parts of a text, as between two frames of the page
+PARTS = 128  # a second, of all texts of a replica together: each costs it about a millisecond, however small
 KEEP = 64  # tokens between two states that are sent
 MOVES = 30  # replicas that one text may lose, with a growing pause, before it is given up
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds before the next try
@@ -40,8 +41,11 @@ class Lost(Exception):
 Ask = Callable[[Moment, Moment | None], AsyncIterator[Part]]
 
 
-async def parts(stream: Stream) -> AsyncIterator[Part]:
-    """A stream's events in parts, the first token on its own and at once, then as many as a period brings."""
+async def parts(stream: Stream, texts: Callable[[], int]) -> AsyncIterator[Part]:
+    """A stream's events in parts, the first token on its own and at once, then as many as a period brings.
+
+    texts: how many are being written beside it. The more there are, the longer is the period.
+    """
     pending: list[TokenEvent] = []
     due, sent = 0.0, -KEEP
     async for event in stream:
@@ -54,7 +58,7 @@ async def parts(stream: Stream) -> AsyncIterator[Part]:
             yield Part(pending, moment.read, moment.state)
         else:
             yield Part(pending)
-        pending, due = [], time.monotonic() + PERIOD
+        pending, due = [], time.monotonic() + max(PERIOD, texts() / PARTS)
 
 
 class RemoteEngine:

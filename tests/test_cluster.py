@@ -14,6 +14,7 @@ from conftest import ROOT, run
 from engines import collect, core, request
 from serving import start
 
+pytest_plugins = ["serving"]
 pytestmark = pytest.mark.cluster
 ray = pytest.importorskip("ray", reason="needs requirements-cluster.txt")
 
@@ -33,9 +34,8 @@ LONG = 300  # tokens of a text that is written for seconds
 @pytest.fixture(scope="module")
 def cluster():
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    serve.start(http_options={"location": "NoServer"})
+    serve.start(proxy_location="Disabled")
     yield
-    serve.shutdown()
     ray.shutdown()
 
 
@@ -143,7 +143,7 @@ def test_what_a_replica_refuses_is_one_sentence(handle, folder, tmp_path):
 
 
 async def while_written(remote: RemoteEngine, act) -> list:
-    """Four texts; act() is called in a thread once each of them has begun."""
+    """Four texts; act() is called in a thread once each of them has begun, and begins before one of them ends."""
     begun = asyncio.Semaphore(0)
 
     async def one(n: int) -> list:
@@ -157,8 +157,10 @@ async def while_written(remote: RemoteEngine, act) -> list:
     tasks = [asyncio.ensure_future(one(n)) for n in range(4)]
     for _ in tasks:
         await begun.acquire()
-    await asyncio.to_thread(act)
+    acting = asyncio.ensure_future(asyncio.to_thread(act))
+    await asyncio.sleep(0.3)
     assert not any(task.done() for task in tasks)
+    await acting
     return await asyncio.gather(*tasks)
 
 
@@ -178,7 +180,8 @@ def test_a_text_outlives_its_replica(handle, folder, long_texts):
     assert remote_again.moved >= 4
 
 
-def test_a_replica_that_is_drained_cuts_no_text(handle, folder, long_texts):
+def test_replicas_that_are_drained_cut_no_text(handle, folder, long_texts):
+    """Serve puts new replicas in the place of those that it has: all of these have to go."""
     wait_for(lambda: len(processes()) == 2)
     remote = far(handle, folder / "slow")
     assert asyncio.run(while_written(remote, lambda: serve_again(folder, 1))) == long_texts
@@ -201,7 +204,11 @@ def ask(page, session: str, **values: object) -> str:
     endpoint = next(each for each in config["dependencies"] if each["api_name"] == "write")
     controls = {component["id"]: component["props"] for component in config["components"]}
     data = [values.get(controls[n].get("label", "").lower(), controls[n].get("value")) for n in endpoint["inputs"]]
-    body = {"data": ["" if value is None else value for value in data], "fn_index": endpoint["id"]}
+    body = {
+        "data": ["" if value is None else value for value in data],
+        "fn_index": endpoint["id"],
+        "simple_format": True,
+    }
     joined = httpx.post(f"{page.url}gradio_api/queue/join", json=body | {"session_hash": session}, headers=own)
     assert joined.status_code == 200, joined.text
     url, text = f"{page.url}gradio_api/queue/data?session_hash={session}", ""

@@ -29,7 +29,7 @@ def run_remote(tiny, work, lose=lambda: False, monkeypatch=None):
         async def write(start, settings, watch, reached):
             stream = engine.stream("", settings, start, watch=watch, reached=reached)
             try:
-                async for part in parts(stream):
+                async for part in parts(stream, lambda: 0):
                     if lose():
                         raise Lost
                     yield part

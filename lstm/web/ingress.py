@@ -27,7 +27,7 @@ from lstm.web.library import Library
 from lstm.web.server import mounted
 
 ROOT = Path(__file__).parents[2]
-LEFT = [".git", ".venv", ".*_cache", "/tests", "/docs", "/runs", "*.run"]  # of the project, which goes to each machine
+LEFT = [".git", ".venv", ".*_cache", ".hypothesis", "/tests", "/docs", "/runs", "*.run"]  # of the project, which goes to each machine
 NAME = "jungle"
 REQUESTS = 2048  # that a page process has open at a time, of all kinds
 ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
@@ -72,6 +72,7 @@ def serve_cluster(config: ClusterConfig, address: str, host: str, port: int | No
     _try_cluster(address)
     stops = threading.Event()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")  # Ray takes the shipped checkpoint for ignored
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     here = {"runtime_env": {"working_dir": str(ROOT), "excludes": LEFT}} if address else {"include_dashboard": False}
     try:

@@ -4,13 +4,17 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 BIN := .venv/bin
 CHECKPOINT ?= checkpoints/jungle-book
 
-.PHONY: run test install browser lint audit clean
+.PHONY: run test test-cluster browser lint audit clean
 
 run: .venv/installed
 	$(BIN)/python app.py --checkpoint $(CHECKPOINT) $(if $(PORT),--port $(PORT))
 
 test: .venv/tested browser lint
 	$(BIN)/python -m pytest
+
+# The page on a cluster: installs Ray beside the rest.
+test-cluster: .venv/clustered browser
+	$(BIN)/python -m pytest -m cluster
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -32,6 +36,10 @@ audit: .venv/installed
 
 .venv/tested: requirements-dev.txt .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv/clustered: requirements-cluster.txt .venv/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 	@touch $@
 
 # The browser tests drive Chromium; where apt is there and no browser is found, Debian's is installed.

@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from lstm import checkpoint, hub
 from lstm.config import Refused
 
+ROOT = Path(__file__).resolve().parent
 PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7"  # where a Space's proxy lives
 
 
@@ -43,6 +45,16 @@ def arguments() -> argparse.Namespace:
         default=os.environ.get("FORWARDED_ALLOW_IPS", PRIVATE if "SPACE_ID" in os.environ else ""),
         help="addresses or networks whose X-Forwarded-For is believed; none, but for a Space, which has a proxy",
     )
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="have the texts written by replicas on the Ray cluster at an address, or on one of this machine alone",
+    )
+    parser.add_argument("--replicas", type=int, default=1, help="engines that a cluster always runs")
+    parser.add_argument("--most", type=int, default=8, help="engines that it runs when many texts are asked for")
+    parser.add_argument("--pages", type=int, default=1, help="processes in which it serves the page")
     return parser.parse_args()
 
 
@@ -50,6 +62,8 @@ def main() -> int:
     """Serve until asked to stop. Returns 2, after one sentence, for what a person can mend."""
     options = arguments()
     try:
+        if options.cluster is not None:
+            return spread(options)
         opened = checkpoint.load(hub.folder(options.checkpoint))
         from lstm.web.server import serve  # after the checkpoint: a refusal need not wait for gradio
 
@@ -58,6 +72,26 @@ def main() -> int:
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
+    return 0
+
+
+def spread(options: argparse.Namespace) -> int:
+    """Serve on a cluster. Raises Refused."""
+    try:
+        from lstm.cluster import ClusterConfig
+        from lstm.web.ingress import serve_cluster
+    except ModuleNotFoundError as error:
+        raise Refused(f"{error.name} is not installed: pip install -r requirements-cluster.txt") from None
+
+    folder, name = hub.folder(options.checkpoint), options.checkpoint
+    checkpoint.load(folder)  # a refusal here is told at once
+    if folder == Path(name):  # no name on the Hub: one of the project's goes to each machine, another must be there
+        inside = options.cluster and folder.resolve().is_relative_to(ROOT)
+        name = str(folder.resolve().relative_to(ROOT) if inside else folder.resolve())
+    config = ClusterConfig.checked(
+        checkpoint=name, replicas=options.replicas, most=options.most, pages=options.pages, streams=options.streams
+    )
+    serve_cluster(config, options.cluster, options.host, options.port)
     return 0
 
 

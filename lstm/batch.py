@@ -73,8 +73,8 @@ class Batch:
     def _write(self, text: Text, row: int, drawn: sampling.Drawn) -> TokenEvent:
         if not math.isfinite(drawn.entropy):
             raise ArithmeticError("the model gave numbers that are not finite: train the checkpoint again")
-        if text.wants_kept():
-            text.keep(self._writing.rows.get(row))
+        if text.wants(text.read):
+            text.keep(text.read, self._writing.rows.get(row))
         return text.write(drawn, self._writing.rows.gates(row) if text.watched else None)
 
     def _read_prompts(self) -> None:
@@ -94,8 +94,8 @@ class Batch:
         if text.read + 1 < len(text.ids):
             self._reading.add(text)
         else:
-            if text.wants_kept():
-                text.keep(text.state)
+            if text.wants(text.read):
+                text.keep(text.read, text.state)
             self._writing.add(text)
             self._settings = None
 

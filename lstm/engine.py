@@ -15,11 +15,10 @@ import numpy as np
 from lstm.batch import Batch
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused, SamplingConfig
-from lstm.runtime import Runtime, State, open_runtime
+from lstm.runtime import initial_state, open_runtime
 from lstm.stats import Stats, Tally
 from lstm.stream import AHEAD, Delivery, Stream
 from lstm.text import Moment, Text, TokenEvent
-from lstm.tokenizer import Tokenizer
 
 __all__ = ["Busy", "Engine", "Moment", "Stats", "Stream", "TokenEvent", "write"]
 
@@ -64,14 +63,16 @@ class Engine:
         *,
         watch: bool = False,
         reader: str = "",
+        reached: Moment | None = None,
     ) -> Stream:
         """The tokens that follow a prompt, or follow a prompt that is set after a moment of another text.
 
         With an empty prompt, a moment is gone on from: the same settings give what stood there, others a branch, and
         the last moment continues the text. watch: events carry gates. reader: whose it is; free slots go to the
-        reader who holds fewest. Reading it raises Refused for a prompt that is no text or too long, and Busy.
+        reader who holds fewest. reached: how far this very text had come with another engine, to go on from there.
+        Reading it raises Refused for a prompt that is no text or too long, and Busy.
         """
-        return Stream(lambda: self._ask(prompt, settings, after, watch, reader), self._nudge)
+        return Stream(lambda: self._ask(prompt, settings, after, watch, reader, reached), self._nudge)
 
     @property
     def running(self) -> int:
@@ -82,6 +83,11 @@ class Engine:
     def waiting(self) -> int:
         """Requests in line."""
         return len(self._line)
+
+    @property
+    def alive(self) -> bool:
+        """Whether texts are written, or would be."""
+        return not self._closed and (self._thread is None or self._thread.is_alive())
 
     def stats(self) -> Stats:
         """Counts since the start, and the speed of late."""
@@ -94,10 +100,13 @@ class Engine:
         if self._thread:
             self._thread.join()
 
-    def _ask(self, prompt: str, settings: SamplingConfig, after: Moment | None, watch: bool, reader: str) -> Delivery:
-        moment = start(prompt, after, self.checkpoint.tokenizer, self.runtime)
+    def _ask(
+        self, prompt: str, settings: SamplingConfig, after: Moment | None, watch: bool, reader: str,
+        reached: Moment | None,
+    ) -> Delivery:  # fmt: skip
+        moment = start(prompt, after, self.checkpoint)
         number = next(self._numbers)
-        text = Text(moment, settings, self.checkpoint.tokenizer, number, watch, self._deadline)
+        text = Text(moment, settings, self.checkpoint.tokenizer, number, watch, self._deadline, reached)
         delivery = Delivery(text, reader, asyncio.get_running_loop())
         with self._changed:
             if self._closed:
@@ -229,7 +238,7 @@ def write(
 ) -> Iterator[TokenEvent]:
     """The events of one text, the same as an engine's, without a thread or an event loop. Raises Refused."""
     runtime = open_runtime(checkpoint)
-    text = Text(start(prompt, after, checkpoint.tokenizer, runtime), settings, checkpoint.tokenizer)
+    text = Text(start(prompt, after, checkpoint), settings, checkpoint.tokenizer)
     batch = Batch(runtime, slots=1)
     batch.join(text)
     while len(batch):
@@ -239,16 +248,16 @@ def write(
             yield event
 
 
-def start(prompt: str, after: Moment | None, tokenizer: Tokenizer, runtime: Runtime) -> Moment:
+def start(prompt: str, after: Moment | None, checkpoint: Checkpoint) -> Moment:
     """Where a text begins: after a line break and the prompt, or after a moment and a prompt that is set there.
 
     Raises Refused for a prompt that is no text or too long, and for a moment of another model.
     """
-    hidden, cell = runtime.initial_state(1)
+    tokenizer, nothing = checkpoint.tokenizer, initial_state(checkpoint.config)
     if after is None:
         ids = (*tokenizer.encode("\n"), *tokenizer.encode(prompt))
-        after = Moment(ids, written=0, read=0, state=State(hidden[:, 0], cell[:, 0]))
-    elif not _fits(after, tokenizer.vocab_size, hidden[:, 0].shape):
+        after = Moment(ids, written=0, read=0, state=nothing)
+    elif not _fits(after, tokenizer.vocab_size, nothing.hidden.shape):
         raise Refused("this text was written by another model: begin a new one")
     elif prompt:
         ids = (*after.ids, *tokenizer.encode(prompt, after=tokenizer.decode(after.ids[-8:])))

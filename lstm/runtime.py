@@ -33,6 +33,12 @@ class Gates(NamedTuple):
     output: np.ndarray
 
 
+def initial_state(config: ModelConfig) -> State:
+    """The state of one text before anything was read: zeros, (L, H)."""
+    zeros = np.zeros((config.layers, config.hidden_size), np.float32)
+    return State(zeros, zeros)
+
+
 class Runtime:
     """A graph that can be stepped."""
 
@@ -60,8 +66,7 @@ class Runtime:
 
     def initial_state(self, rows: int) -> State:
         """The state before anything was read: zeros, (L, rows, H)."""
-        zeros = np.zeros((self.config.layers, rows, self.config.hidden_size), np.float32)
-        return State(zeros, zeros)
+        return State(*(np.repeat(part[:, None], rows, axis=1) for part in initial_state(self.config)))
 
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State, Gates]:
         """Read one token a row: ids (B,) -> logits (B, V), the next state, the gates of every layer."""

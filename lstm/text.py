@@ -45,33 +45,14 @@ class Moment:
     told: bool = False  # whether the end was told to the reader, with what the decoder still held
 
 
-class Text:
-    """What is to be written after a moment, and how far it is."""
+class Trail:
+    """The ids of a text and states along them: any place that it has been at can be gone back to."""
 
-    def __init__(
-        self,
-        moment: Moment,
-        settings: SamplingConfig,
-        tokenizer: Tokenizer,
-        number: int = 0,
-        watched: bool = False,
-        deadline: float = math.inf,
-    ):
-        """number: what the events call the text; watched: whether they carry gates; deadline: seconds from now."""
-        self.settings, self.number, self.watched, self.deadline = settings, number, watched, deadline
-        self.ids, self.read, self.state = list(moment.ids), moment.read, moment.state
+    def __init__(self, moment: Moment):
+        self.ids = list(moment.ids)
         self.prompt = len(moment.ids) - moment.written  # ids before the first that was written
-        self.ended = ""
         self.first = moment.written  # where this text begins to write
-        self._began = time.perf_counter()
-        self._uniform = sampling.Uniform(settings.seed)
-        self._decoder, self._stops = tokenizer.decoder(), StopStrings(settings.stop)
-        for place, i in enumerate(self.ids[-_TAIL:], len(self.ids) - len(self.ids[-_TAIL:])):
-            text = self._decoder.push(i)
-            if place >= self.prompt and not moment.told:
-                self._stops.push(text)
-        if moment.told:
-            self._decoder.flush()
+        self.ended = ""
         self._start = (moment.read, moment.state)
         self._states: list[tuple[int, State]] = []  # how much was read, and the state after it
         self._interval = 1  # tokens between two kept states
@@ -81,21 +62,13 @@ class Text:
         """Tokens written since the prompt, those before this text's first moment included."""
         return len(self.ids) - self.prompt
 
-    def late(self) -> bool:
-        """Whether the deadline has passed."""
-        return time.perf_counter() > self._began + self.deadline
+    def wants(self, read: int) -> bool:
+        """Whether the state after so many ids is due to be kept."""
+        return not self._states or read - self._states[-1][0] >= self._interval
 
-    def uniform(self) -> float:
-        """The draw for the next token."""
-        return self._uniform.at(self.written)
-
-    def wants_kept(self) -> bool:
-        """Whether the state after the ids that were read is due to be kept."""
-        return not self._states or self.read - self._states[-1][0] >= self._interval
-
-    def keep(self, state: State) -> None:
-        """Keep the state (L, H) after the ids that were read, so that a moment near here costs few steps."""
-        self._states.append((self.read, state))
+    def keep(self, read: int, state: State) -> None:
+        """Keep the state (L, H) after so many ids, so that a moment near here costs few steps."""
+        self._states.append((read, state))
         if len(self._states) > _KEPT_STATES:
             del self._states[1::2]
             self._interval *= 2
@@ -109,6 +82,50 @@ class Text:
         read, state = next((kept for kept in reversed(tuple(self._states)) if kept[0] < length), self._start)
         told = bool(self.ended) and written == self.written
         return Moment(tuple(self.ids[:length]), written, read, state, told)
+
+
+class Text(Trail):
+    """What is to be written after a moment, and how far it is."""
+
+    def __init__(
+        self,
+        moment: Moment,
+        settings: SamplingConfig,
+        tokenizer: Tokenizer,
+        number: int = 0,
+        watched: bool = False,
+        deadline: float = math.inf,
+        reached: Moment | None = None,
+    ):
+        """number: what the events call the text; watched: whether they carry gates; deadline: seconds from now.
+
+        reached: how far the same text had come when the engine that wrote it was lost.
+        """
+        super().__init__(moment)
+        self.settings, self.number, self.watched, self.deadline = settings, number, watched, deadline
+        self.read, self.state = moment.read, moment.state
+        self._began = time.perf_counter()
+        self._uniform = sampling.Uniform(settings.seed)
+        self._decoder, self._stops = tokenizer.decoder(), StopStrings(settings.stop)
+        for place, i in enumerate(self.ids[-_TAIL:], len(self.ids) - len(self.ids[-_TAIL:])):
+            text = self._decoder.push(i)
+            if place >= self.prompt and not moment.told:
+                self._stops.push(text)
+        if moment.told:
+            self._decoder.flush()
+        if reached:
+            for i in reached.ids[len(self.ids) :]:
+                self.ids.append(i)
+                self._stops.push(self._decoder.push(i))
+            self.read, self.state = reached.read, reached.state
+
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.perf_counter() > self._began + self.deadline
+
+    def uniform(self) -> float:
+        """The draw for the next token."""
+        return self._uniform.at(self.written)
 
     def write(self, drawn: sampling.Drawn, gates: Gates | None = None) -> TokenEvent:
         """Take the token that was drawn, and end the text if it is time."""

@@ -5,7 +5,7 @@ import asyncio
 from lstm.batch import Batch
 from lstm.config import SamplingConfig
 from lstm.engine import Engine
-from lstm.runtime import State, open_runtime
+from lstm.runtime import State, initial_state
 from lstm.text import Text, TokenEvent
 
 PROMPTS = ["The wolf", "", "Once upon a time\n\n     “Oh, hear", "the cub " * 30, "naïve café 🐺"]
@@ -53,8 +53,7 @@ def request(n: int) -> tuple[str, SamplingConfig]:
 
 
 def zeros(tiny) -> State:
-    hidden, cell = open_runtime(tiny).initial_state(1)
-    return State(hidden[:, 0], cell[:, 0])
+    return initial_state(tiny.config)
 
 
 def finish(batch: Batch, text: Text) -> list[TokenEvent]:

@@ -65,7 +65,7 @@ def start(checkpoint: Path, port: int = 0, *options: str, **process_options: obj
         try:
             server.running()
             return server
-        except httpx.HTTPError:
+        except (httpx.HTTPError, ValueError):  # a cluster answers before its page is there
             time.sleep(0.1)
     process.kill()
     raise AssertionError("the page did not come up")

@@ -11,12 +11,12 @@ FLOORS = [
     {"config", "tokenizer", "corpus", "arguments", "figures", "card", "score", "stats"},
     {"texts", "data", "fused", "model", "parallel", "sampling", "checkpoint", "hub"},
     {"evaluation", "adaptation", "export", "runtime", "optimizers"},
-    {"training", "resume", "tracking", "display", "results", "publish", "text", "batch", "stream", "engine"},
-    {"workflow", "comparison", "static", "__main__"},
+    {"training", "resume", "tracking", "display", "results", "publish", "text", "batch", "stream", "engine", "remote"},
+    {"cluster", "workflow", "comparison", "static", "__main__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 SERVING = {"config", "tokenizer", "score", "stats", "sampling", "checkpoint", "runtime"}
-SERVING |= {"hub", "text", "batch", "stream", "engine"}
+SERVING |= {"hub", "text", "batch", "stream", "engine", "remote", "cluster"}
 MODULES = {path.stem: path for path in (ROOT / "lstm").glob("*.py") if path.stem != "__init__"}
 
 

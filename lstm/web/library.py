@@ -2,11 +2,13 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 from lstm import checkpoint
 from lstm.checkpoint import MANIFEST, Checkpoint
 from lstm.config import Refused
 from lstm.engine import Engine, Stats
+from lstm.remote import RemoteEngine
 from lstm.web.reader import Reader
 from lstm.web.shelf import Shelf
 
@@ -16,18 +18,19 @@ ROOM = 4  # checkpoints that are open at a time
 class Opened:
     """A checkpoint at work: what writes, what was written, what reads."""
 
-    def __init__(self, opened: Checkpoint):
-        self.checkpoint = opened
-        self.engine, self.shelf, self.reader = Engine(opened), Shelf(opened), Reader(opened)
+    def __init__(self, opened: Checkpoint, engine: Engine | RemoteEngine):
+        self.checkpoint, self.engine = opened, engine
+        self.shelf, self.reader = Shelf(opened), Reader(opened)
 
 
 class Library:
     """The checkpoint that the page was started with, and its neighbours."""
 
-    def __init__(self, first: Checkpoint):
-        self.first = first.path.name
+    def __init__(self, first: Checkpoint, engine: Callable[[Checkpoint], Engine | RemoteEngine] = Engine):
+        """engine: what writes with a checkpoint, here or elsewhere."""
+        self.first, self._engine = first.path.name, engine
         self._folder, self._lock = first.path.resolve().parent, threading.Lock()
-        self._opened = OrderedDict({self.first: Opened(first)})
+        self._opened = OrderedDict({self.first: Opened(first, engine(first))})
 
     def names(self) -> list[str]:
         """Of the checkpoints there are, the page's own first."""
@@ -42,7 +45,8 @@ class Library:
                 if name not in self.names():
                     raise Refused(f"there is no checkpoint {name[:40]!r} here: choose one of {', '.join(self.names())}")
                 self._make_room()
-                self._opened[name] = Opened(checkpoint.load(self._folder / name))
+                opened = checkpoint.load(self._folder / name)
+                self._opened[name] = Opened(opened, self._engine(opened))
             self._opened.move_to_end(name)
             return self._opened[name]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from gradio.block_function import BlockFunction
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -48,13 +49,8 @@ def serve(
     proxies: addresses whose word is taken on whom they speak for.
     """
     os.environ["FORWARDED_ALLOW_IPS"] = proxies  # where the web server looks
-    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls,
-    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)  # and goes through them after each
     library = Library(checkpoint)
-    demo = page.build(library, readers=READERS)
-    # The waiting hear of their places once a second: at every change, a full line hears of 4,000.
-    demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS, status_update_rate=1)
-    doors: list[Door] = []
+    demo, doors = _built(library), []
     stops = threading.Semaphore(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stops.release())
@@ -62,31 +58,63 @@ def serve(
         _, url, _ = demo.launch(
             server_name=host,
             server_port=port,
-            theme=theme(),
-            head="".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
-            app_kwargs={"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
             max_threads=THREADS,
             state_session_capacity=2 * ROOM,
-            footer_links=["api"],
-            enable_monitoring=False,
-            run_history=False,
             strict_cors=True,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            max_file_size="1kb",  # nothing here takes a file
             quiet=True,
             prevent_thread_lock=True,
+            **_settings(demo, library, streams, doors),
         )
     except OSError:
         raise Refused(f"port {port} of {host} cannot be opened: choose another --port") from None
-    gc.collect()
-    gc.freeze()  # else every full collection walks Gradio's objects, and frames come up to 0.2 s late
+    _freeze()
     print(f"Jungle LSTM reads {checkpoint.path} and writes on {url}", flush=True)
     stops.acquire()
     demo.server.force_exit = not _see_off(doors[0].guests, stops, grace)
     demo.close(verbose=False)
     library.close()
+
+
+def mounted(library: Library, streams: int) -> FastAPI:
+    """The page as an application for whatever serves it."""
+    demo = _built(library)
+    demo.max_threads = demo._queue.max_thread_count = THREADS
+    demo.state_session_capacity = 2 * ROOM
+    app = FastAPI(openapi_url=None)
+    gr.mount_gradio_app(app, demo, "/", **_settings(demo, library, streams, []))
+    _freeze()
+    return app
+
+
+def _built(library: Library) -> gr.Blocks:
+    """The page with its queue, and Gradio's own bookkeeping off."""
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls,
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)  # and goes through them after each
+    demo = page.build(library, readers=READERS)
+    # The waiting hear of their places once a second: at every change, a full line hears of 4,000.
+    return demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS, status_update_rate=1)
+
+
+def _settings(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]) -> dict[str, Any]:
+    """What the page looks like, and what of Gradio is left out, whoever serves it."""
+    return {
+        "theme": theme(),
+        "head": "".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
+        "app_kwargs": {"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
+        "footer_links": ["api"],
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "pwa": False,
+        "max_file_size": "1kb",  # nothing here takes a file
+    }
+
+
+def _freeze() -> None:
+    """Take Gradio's objects out of the garbage collector's walks, else frames come up to 0.2 s late."""
+    gc.collect()
+    gc.freeze()
 
 
 def _see_off(guests: Guests, stops: threading.Semaphore, grace: float) -> bool:
@@ -118,7 +146,8 @@ def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door])
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        doors.append(Door(app.middleware_stack, endpoints, streams, ROOM, forget, lambda: _figures(library)))
+        inside = app.middleware_stack or app.build_middleware_stack()  # a mounted one is not built yet
+        doors.append(Door(inside, endpoints, streams, ROOM, forget, lambda: _figures(library)))
         app.middleware_stack = doors[0]
         yield
 

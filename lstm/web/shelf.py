@@ -3,11 +3,9 @@
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
-import numpy as np
-
 from lstm.checkpoint import Checkpoint
 from lstm.engine import Moment, Stream, TokenEvent
-from lstm.runtime import State
+from lstm.runtime import initial_state
 from lstm.tokenizer import Tokenizer
 
 ROOM = 32  # texts whose states are kept
@@ -41,8 +39,7 @@ class Shelf:
                     return kept
                 if kept.ids == ids[: len(kept.ids)]:
                     return Moment(ids, len(written), kept.read, kept.state)
-        nothing = np.zeros((self._config.layers, self._config.hidden_size), np.float32)
-        return Moment(ids, len(written), 0, State(nothing, nothing))
+        return Moment(ids, len(written), 0, initial_state(self._config))
 
     def texts(self, prompt: str, written: Sequence[int]) -> list[str]:
         """What each of these tokens adds to the text before it."""

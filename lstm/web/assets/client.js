@@ -33,7 +33,7 @@ export class Stream {
     this.event_id = (await joined.json()).event_id;
     yield { accepted: true };
     if (this.stopped) await this.stop();
-    const response = await reach(api(`queue/data?session_hash=${session_hash}`));
+    const response = await reach(api(`queue/data?session_hash=${session_hash}`), { headers: own(session_hash) });
     if (!response.ok) throw new Lost();
     let generated = false;
     for await (const message of messages(response)) {
@@ -53,8 +53,15 @@ export class Stream {
   }
 }
 
+/** By this a cluster finds the process that was asked first. */
+const own = (session_hash) => ({ "x-session-id": session_hash });
+
 const post = (path, body) =>
-  reach(api(path), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  reach(api(path), {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...own(body.session_hash) },
+    body: JSON.stringify(body),
+  });
 
 async function reach(url, options) {
   try {

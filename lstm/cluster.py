@@ -101,24 +101,23 @@ class Writer:
 
 
 def writers(config: ClusterConfig) -> Application:
-    """The replicas, more of them while many texts are asked for."""
-    scale = AutoscalingConfig(
-        min_replicas=config.replicas,
-        max_replicas=max(config.replicas, config.most),
-        target_ongoing_requests=config.busy,
-        upscale_delay_s=5,
-        downscale_delay_s=120,
-    )
+    """The replicas, more of them while many texts are asked for if that is allowed."""
+    scale: dict[str, object] = {"num_replicas": config.replicas}
+    if config.most > config.replicas:
+        scale = {"autoscaling_config": AutoscalingConfig(
+            min_replicas=config.replicas, max_replicas=config.most, target_ongoing_requests=config.busy,
+            upscale_delay_s=5, downscale_delay_s=120,
+        )}  # fmt: skip
     deployment = serve.deployment(
         Writer,
         name="writer",
-        autoscaling_config=scale,
         max_ongoing_requests=SLOTS,
         max_queued_requests=WAITING,
         health_check_period_s=2,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=DRAIN,
         ray_actor_options={"num_cpus": 1},
+        **scale,
     )
     return deployment.bind(config.checkpoint)
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from crowd import least
 from queues import Crowd, Setting, length
 
+pytestmark = pytest.mark.cluster
 STEP = 1 / 32.5  # seconds: a text of 32 tokens takes a second, with the half a step until it is let in
 BARE = Setting(
     readers=1, replicas=1, base=STEP, each=0.0, prompt=0, hop=0.0, line=10**6,

@@ -27,7 +27,8 @@ from lstm.web.library import Library
 from lstm.web.server import mounted
 
 ROOT = Path(__file__).parents[2]
-LEFT = [".git", ".venv", ".*_cache", ".hypothesis", "/tests", "/docs", "/runs", "*.run"]  # of the project, which goes to each machine
+# The project goes to each machine, without these.
+LEFT = [".git", ".venv", ".*_cache", ".hypothesis", "/tests", "/docs", "/runs", "*.run"]
 NAME = "jungle"
 REQUESTS = 2048  # that a page process has open at a time, of all kinds
 ROUTER = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"

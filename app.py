@@ -43,6 +43,9 @@ def arguments() -> argparse.Namespace:
         default=os.environ.get("FORWARDED_ALLOW_IPS", PRIVATE if "SPACE_ID" in os.environ else ""),
         help="addresses or networks whose X-Forwarded-For is believed; none, but for a Space, which has a proxy",
     )
+    parser.add_argument(
+        "--mcp", action="store_true", help="answer language-model assistants at /mcp (needs requirements-mcp.txt)"
+    )
     return parser.parse_args()
 
 
@@ -54,7 +57,7 @@ def main() -> int:
         from lstm.web.server import serve  # after the checkpoint: a refusal need not wait for gradio
 
         limits = {"streams": options.streams, "grace": options.grace, "proxies": options.proxies}
-        serve(opened, options.host, options.port, **limits)
+        serve(opened, options.host, options.port, **limits, mcp=options.mcp)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
@@ -36,17 +38,19 @@ ROOM = READERS + WAITING
 THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronous too
 STREAMS = 3  # texts that one address may have open: one on its own, and two that are compared
 GRACE = 20.0  # seconds
+Assist = Callable[[Library, list[Endpoint]], AbstractAsyncContextManager[ASGIApp]]
 
 
 def serve(
     checkpoint: Checkpoint, host: str, port: int | None, *, streams: int = STREAMS, grace: float = GRACE,
-    proxies: str = "",
+    proxies: str = "", mcp: bool = False,
 ) -> None:  # fmt: skip
     """Serve the page until SIGINT or SIGTERM. Raises Refused where the port is taken.
 
     streams: texts that one address may have open; grace: seconds that open texts have to end when the page stops;
-    proxies: addresses whose word is taken on whom they speak for.
+    proxies: addresses whose word is taken on whom they speak for; mcp: whether assistants may ask.
     """
+    assist = _assistants() if mcp else None
     os.environ["FORWARDED_ALLOW_IPS"] = proxies  # where the web server looks
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"  # else it keeps 10,000 calls,
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)  # and goes through them after each
@@ -64,7 +68,7 @@ def serve(
             server_port=port,
             theme=theme(),
             head="".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
-            app_kwargs={"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
+            app_kwargs={"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors, assist)},
             max_threads=THREADS,
             state_session_capacity=2 * ROOM,
             footer_links=["api"],
@@ -98,7 +102,16 @@ def _see_off(guests: Guests, stops: threading.Semaphore, grace: float) -> bool:
     return guests.gone
 
 
-def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]):
+def _assistants() -> Assist:
+    """What answers assistants; its package is an extra."""
+    try:
+        from lstm.web.assistants import answering
+    except ModuleNotFoundError as missing:
+        raise Refused(f"--mcp needs the package {missing.name}: pip install -r requirements-mcp.txt") from None
+    return answering
+
+
+def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door], assist: Assist | None):
     """A lifespan that puts the door before the whole application, Gradio's own middleware included."""
 
     def forget(session: str) -> None:
@@ -118,9 +131,11 @@ def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door])
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        doors.append(Door(app.middleware_stack, endpoints, streams, ROOM, forget, lambda: _figures(library)))
-        app.middleware_stack = doors[0]
-        yield
+        async with assist(library, endpoints) if assist else nullcontext() as assistants:
+            figures = partial(_figures, library)
+            doors.append(Door(app.middleware_stack, endpoints, streams, ROOM, forget, figures, assistants))
+            app.middleware_stack = doors[0]
+            yield
 
     return lifespan
 

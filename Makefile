@@ -34,7 +34,7 @@ audit: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/tested: requirements-dev.txt .venv/installed
+.venv/tested: requirements-dev.txt requirements-mcp.txt .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 

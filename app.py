@@ -46,6 +46,9 @@ def arguments() -> argparse.Namespace:
         help="addresses or networks whose X-Forwarded-For is believed; none, but for a Space, which has a proxy",
     )
     parser.add_argument(
+        "--mcp", action="store_true", help="answer language-model assistants at /mcp (needs requirements-mcp.txt)"
+    )
+    parser.add_argument(
         "--cluster",
         nargs="?",
         const="",
@@ -68,7 +71,7 @@ def main() -> int:
         from lstm.web.server import serve  # after the checkpoint: a refusal need not wait for gradio
 
         limits = {"streams": options.streams, "grace": options.grace, "proxies": options.proxies}
-        serve(opened, options.host, options.port, **limits)
+        serve(opened, options.host, options.port, **limits, mcp=options.mcp)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
@@ -89,7 +92,12 @@ def spread(options: argparse.Namespace) -> int:
         inside = options.cluster and folder.resolve().is_relative_to(ROOT)
         name = str(folder.resolve().relative_to(ROOT) if inside else folder.resolve())
     config = ClusterConfig.checked(
-        checkpoint=name, replicas=options.replicas, most=options.most, pages=options.pages, streams=options.streams
+        checkpoint=name,
+        replicas=options.replicas,
+        most=options.most,
+        pages=options.pages,
+        streams=options.streams,
+        mcp=options.mcp,
     )
     serve_cluster(config, options.cluster, options.host, options.port)
     return 0

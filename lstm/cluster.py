@@ -36,7 +36,8 @@ class ClusterConfig(Settings):
     most: int = Field(8, ge=1, le=10_000, description="engines that run when many texts are asked for")
     busy: float = Field(24, gt=0, le=SLOTS, description="texts of an engine above which another one is started")
     pages: int = Field(1, ge=1, le=1_000, description="processes that serve the page")
-    streams: int = Field(3, ge=1, le=10_000, description="texts that one address may have open")
+    streams: int = Field(3, ge=1, le=10_000, description="texts that one address may have open at a page process")
+    mcp: bool = Field(False, description="whether language-model assistants may ask")
 
 
 class _Opened:

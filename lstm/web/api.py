@@ -30,13 +30,19 @@ def add(panel: gr.HTML, library: Library, readers: int) -> None:
     costs = gr.JSON(label="bits per byte, bytes, and each token's text and bits", visible=False)
     odds = gr.JSON(label="entropy in bits, and each token's text and probability", visible=False)
     settings = [_number(name) for name in NUMBERS]
-    score, next_token = _readers(library)
-    for function, inputs, output, checks, lane, limit in [
-        (_generator(library), [prompt, *settings, stop, model], story, guard.GENERATE, "write", readers),
-        (score, [text, context, model], costs, guard.SCORE, "read", 4),
-        (next_token, [prompt, count, model], odds, guard.NEXT, "read", 4),
-    ]:
+    places = [
+        ([prompt, *settings, stop, model], story, "write", readers),
+        ([text, context, model], costs, "read", 4),
+        ([prompt, count, model], odds, "read", 4),
+    ]
+    for (function, checks), (inputs, output, lane, limit) in zip(functions(library), places, strict=True):
         expose(panel, function, inputs, output, checks, lane, limit, "public")
+
+
+def functions(library: Library) -> list[tuple[Callable, dict[str, guard.Check]]]:
+    """The three, each with the checks of its values. A generator's last answer is the whole."""
+    score, next_token = _readers(library)
+    return [(_generator(library), guard.GENERATE), (score, guard.SCORE), (next_token, guard.NEXT)]
 
 
 def _text(label: str) -> gr.Textbox:
@@ -57,7 +63,7 @@ def _generator(library: Library) -> Callable[..., AsyncIterator[str]]:
         prompt: str, temperature: float, top_k: int, length: int, seed: int, top_p: float, min_p: float,
         repetition_penalty: float, stop: str, model: str, request: gr.Request,
     ) -> AsyncIterator[str]:  # fmt: skip
-        """Write on from a prompt. Each answer is the text so far; the last is the whole of it, without the prompt.
+        """Write on from a prompt: the text that follows it. As a stream it grows; the last answer is the whole.
 
         Parameters:
             prompt: how the text begins, at most 20,000 characters

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lstm.web.guests import BUSY, Call, Endpoint, Guests, Refusal, address
-from lstm.web.wire import Line, Response, answer, answer_and_close, fetch, in_json, read_body, with_body
+from lstm.web.wire import Line, Response, answer, answer_and_close, attend, fetch, in_json, read_body, with_body
 
 AT_ONCE = 1  # calls that Gradio takes in: each costs it 10 ms in one piece, and others must be answered meanwhile
 
@@ -26,6 +26,7 @@ PAGE = re.compile(
 JOIN = re.compile(r"/gradio_api/(?:queue/join|call/(v2/)?(\w{1,64}))/?")
 LISTEN = re.compile(r"/gradio_api/(?:queue/data|call/\w{1,64}/(\w{1,64}))")
 CANCEL = "/gradio_api/cancel"
+ASSIST = "/mcp"
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
@@ -49,13 +50,13 @@ class Door:
 
     def __init__(
         self, app: ASGIApp, endpoints: list[Endpoint], streams: int, room: int, forget: Callable[[str], None],
-        health: Callable[[], dict],
+        health: Callable[[], dict], assistants: ASGIApp | None = None,
     ):  # fmt: skip
         """streams: texts that an address may have open; room: calls that all may have open.
 
-        forget: drops what Gradio keeps for a session; health: the engines' figures.
+        forget: drops what Gradio keeps for a session; health: the engines' figures; assistants: what answers them.
         """
-        self._app, self._health = app, health
+        self._app, self._health, self._assistants = app, health, assistants
         self._numbered = {endpoint.number: endpoint for endpoint in endpoints}
         self._named = {endpoint.name: endpoint for endpoint in endpoints}
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -81,11 +82,11 @@ class Door:
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], dict(scope["headers"])
         body = await read_body(headers, receive)
-        if (method := _method(path)) is None:
+        if (method := _method(path, assisted=self._assistants is not None)) is None:
             raise Refusal(404, "There is nothing here.")
         if scope["method"] not in (method, "HEAD" if method == "GET" else method):
             raise Refusal(405, f"This takes {method} only.")
-        if path.startswith("/gradio_api/"):
+        if path.startswith("/gradio_api/") or path == ASSIST:
             _judge_origin(headers)
         query = scope["query_string"]
         # Gradio's own rules for other sites are looser, so it does not hear of them; and nobody needs its queries.
@@ -93,6 +94,9 @@ class Door:
         scope = {**scope, "headers": heard, "query_string": b""}
         if path == "/health":
             await answer(send, self._tell())
+        elif path == ASSIST:
+            asked = with_body(scope, body, state={"guests": self.guests})  # who counts what is asked for
+            await answer(send, await attend(self._assistants, asked, body, receive))
         elif method == "POST":
             client = address((scope.get("client") or ("",))[0])
             await answer(send, await self._take(scope, _parsed(headers, body), client))
@@ -120,7 +124,7 @@ class Door:
         if not name and session is None:
             raise Refusal(422, "session_hash is missing: give this call a name.")
         endpoint = self._endpoint(name, asked.get("fn_index"))
-        data = _named(asked, endpoint) if by_name else asked.get("data")
+        data = endpoint.values(asked) if by_name else asked.get("data")
         if not isinstance(data, list) or len(data) != len(endpoint.parameters):
             wanted = f"{len(endpoint.parameters)} values, as {endpoint.name} takes them"
             raise Refusal(422, f"data must be a list of {wanted}.")
@@ -185,18 +189,9 @@ class Door:
             self.guests.close(call)
 
 
-def _named(asked: dict, endpoint: Endpoint) -> list:
-    """The values of an endpoint whose parameters were given by name, as Gradio's /call/v2 takes them."""
-    unknown = [name for name in asked if name not in endpoint.parameters]
-    if unknown:
-        names = ", ".join(endpoint.parameters)
-        raise Refusal(422, f"{unknown[0][:64]} is no parameter of {endpoint.name}: choose among {names}.")
-    return list({**endpoint.parameters, **asked}.values())
-
-
-def _method(path: str) -> str | None:
-    """What may be done with a path, None for one that does not exist."""
-    if path == CANCEL or JOIN.fullmatch(path):
+def _method(path: str, assisted: bool) -> str | None:
+    """What may be done with a path, None for one that does not exist; assisted: whether assistants may ask."""
+    if path == CANCEL or JOIN.fullmatch(path) or (assisted and path == ASSIST):
         return "POST"
     return "GET" if path == "/health" or (PAGE.fullmatch(path) and ".." not in path) or LISTEN.fullmatch(path) else None
 

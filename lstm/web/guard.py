@@ -108,6 +108,13 @@ def validator(checks: dict[str, Check]) -> Callable[..., list[dict]]:
     return validate
 
 
+def check(checks: dict[str, Check], values: list) -> None:
+    """Raises Refused with the first that is wrong with the values, which are in the order of the checks."""
+    for verdict, value in zip(checks.values(), values, strict=True):
+        if problem := verdict(value):
+            raise Refused(problem)
+
+
 def ids(after: list[int], vocab_size: int) -> list[int]:
     """The same ids. Raises Refused if one is none of the model's."""
     if any(i >= vocab_size for i in after):

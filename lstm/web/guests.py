@@ -33,6 +33,14 @@ class Endpoint(NamedTuple):
     parameters: dict[str, Any]  # in their order
     streams: bool
 
+    def values(self, asked: dict) -> list:
+        """One for each parameter, some of them given by name. Raises Refusal for a name that is none of theirs."""
+        unknown = [name for name in asked if name not in self.parameters]
+        if unknown:
+            names = ", ".join(self.parameters)
+            raise Refusal(422, f"{unknown[0][:64]} is no parameter of {self.name}: choose among {names}.")
+        return list({**self.parameters, **asked}.values())
+
 
 @dataclass(eq=False)
 class Call:

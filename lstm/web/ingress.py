@@ -46,7 +46,7 @@ class Page:
         """The page, whose texts are written by the replicas."""
         first = checkpoint.load(hub.folder(self._config.checkpoint))
         library = Library(first, lambda opened: RemoteEngine(opened, self._connect))
-        return mounted(library, self._config.streams)
+        return mounted(library, self._config.streams, self._config.mcp)
 
 
 def application(config: ClusterConfig) -> Application:

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from lstm.checkpoint import Checkpoint
 from lstm.config import Refused
@@ -37,17 +39,19 @@ ROOM = READERS + WAITING
 THREADS = 2 * READERS  # Gradio's pool of jobs caps streams that are asynchronous too
 STREAMS = 3  # texts that one address may have open: one on its own, and two that are compared
 GRACE = 20.0  # seconds
+Assist = Callable[[Library, list[Endpoint]], AbstractAsyncContextManager[ASGIApp]]
 
 
 def serve(
     checkpoint: Checkpoint, host: str, port: int | None, *, streams: int = STREAMS, grace: float = GRACE,
-    proxies: str = "",
+    proxies: str = "", mcp: bool = False,
 ) -> None:  # fmt: skip
     """Serve the page until SIGINT or SIGTERM. Raises Refused where the port is taken.
 
     streams: texts that one address may have open; grace: seconds that open texts have to end when the page stops;
-    proxies: addresses whose word is taken on whom they speak for.
+    proxies: addresses whose word is taken on whom they speak for; mcp: whether assistants may ask.
     """
+    assist = _assistants() if mcp else None
     os.environ["FORWARDED_ALLOW_IPS"] = proxies  # where the web server looks
     library = Library(checkpoint)
     demo, doors = _built(library), []
@@ -63,7 +67,7 @@ def serve(
             strict_cors=True,
             quiet=True,
             prevent_thread_lock=True,
-            **_settings(demo, library, streams, doors),
+            **_settings(demo, library, streams, doors, assist),
         )
     except OSError:
         raise Refused(f"port {port} of {host} cannot be opened: choose another --port") from None
@@ -75,13 +79,14 @@ def serve(
     library.close()
 
 
-def mounted(library: Library, streams: int) -> FastAPI:
-    """The page as an application for whatever serves it."""
+def mounted(library: Library, streams: int, mcp: bool) -> FastAPI:
+    """The page as an application for whatever serves it. Raises Refused."""
+    assist = _assistants() if mcp else None
     demo = _built(library)
     demo.max_threads = demo._queue.max_thread_count = THREADS
     demo.state_session_capacity = 2 * ROOM
     app = FastAPI(openapi_url=None)
-    gr.mount_gradio_app(app, demo, "/", **_settings(demo, library, streams, []))
+    gr.mount_gradio_app(app, demo, "/", **_settings(demo, library, streams, [], assist))
     _freeze()
     return app
 
@@ -95,12 +100,14 @@ def _built(library: Library) -> gr.Blocks:
     return demo.queue(api_open=False, max_size=ROOM, default_concurrency_limit=READERS, status_update_rate=1)
 
 
-def _settings(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]) -> dict[str, Any]:
+def _settings(
+    demo: gr.Blocks, library: Library, streams: int, doors: list[Door], assist: Assist | None
+) -> dict[str, Any]:
     """What the page looks like, and what of Gradio is left out, whoever serves it."""
     return {
         "theme": theme(),
         "head": "".join(f'<link rel="stylesheet" href="jungle/{sheet}.css">' for sheet in SHEETS),
-        "app_kwargs": {"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors)},
+        "app_kwargs": {"routes": _routes(library), "lifespan": _guarded(demo, library, streams, doors, assist)},
         "footer_links": ["api"],
         "enable_monitoring": False,
         "run_history": False,
@@ -126,7 +133,16 @@ def _see_off(guests: Guests, stops: threading.Semaphore, grace: float) -> bool:
     return guests.gone
 
 
-def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door]):
+def _assistants() -> Assist:
+    """What answers assistants; its package is an extra."""
+    try:
+        from lstm.web.assistants import answering
+    except ModuleNotFoundError as missing:
+        raise Refused(f"--mcp needs the package {missing.name}: pip install -r requirements-mcp.txt") from None
+    return answering
+
+
+def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door], assist: Assist | None):
     """A lifespan that puts the door before the whole application, Gradio's own middleware included."""
 
     def forget(session: str) -> None:
@@ -146,10 +162,11 @@ def _guarded(demo: gr.Blocks, library: Library, streams: int, doors: list[Door])
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        inside = app.middleware_stack or app.build_middleware_stack()  # a mounted one is not built yet
-        doors.append(Door(inside, endpoints, streams, ROOM, forget, lambda: _figures(library)))
-        app.middleware_stack = doors[0]
-        yield
+        async with assist(library, endpoints) if assist else nullcontext() as assistants:
+            inside = app.middleware_stack or app.build_middleware_stack()  # a mounted one is not built yet
+            doors.append(Door(inside, endpoints, streams, ROOM, forget, partial(_figures, library), assistants))
+            app.middleware_stack = doors[0]
+            yield
 
     return lifespan
 

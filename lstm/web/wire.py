@@ -97,6 +97,24 @@ async def fetch(app: ASGIApp, scope: Scope, body: bytes) -> Response:
     return Response(status, headers, b"".join(parts))
 
 
+async def attend(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> Response:
+    """The same, for as long as somebody waits for it. Raises Refusal once he has hung up, and ends the work."""
+
+    async def hang_up() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    work, gone = asyncio.ensure_future(fetch(app, scope, body)), asyncio.ensure_future(hang_up())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Refusal(400, "The request broke off: stay until it is answered.")
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
 def with_body(scope: Scope, body: bytes, **values: object) -> Scope:
     """A request's scope for another body."""
     kept = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]

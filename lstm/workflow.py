@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lstm import adaptation, checkpoint, parallel, results, resume, training
+from lstm import adaptation, checkpoint, figures, parallel, results, resume, training
 from lstm.config import ModelConfig, Refused, SamplingConfig, TrainConfig
 from lstm.data import write_ids
 from lstm.display import Display, said_when_stopped, stop_on_signals
@@ -186,12 +186,15 @@ def watch(
     The run is saved before its first step, so that there is never a checkpoint without a run to go on with; then
     after each evaluation, and by the clock.
     """
+    if run.workers.first:
+        figures.learning_curves({out.name: []})  # loads what draws, which takes long: never between a signal and a save
     if not run.step:
         save()
-    saved = run.seconds
+    saved, unsaved = run.seconds, False
     ids, size = tokenizer.encode(texts.valid[:WATCHED]), len(texts.valid[:WATCHED].encode())
-    with stop_on_signals() as stopped, Display(run, tokenizer) as display:
-        for moment in training.train(run, ids, size, lambda: run.workers.any(stopped())):
+    with stop_on_signals() as stopped, Display(run, tokenizer, stopped) as display:
+        for moment in training.train(run, ids, size, stopped):
+            unsaved = True
             display.update(moment)
             if tracker:
                 tracker.note(run, moment)
@@ -203,10 +206,10 @@ def watch(
                         results.write(out, run.reader, tokenizer, results.metrics(run, texts.described, parent))
             if moment.score or run.seconds - saved >= run.config.save_every:
                 save()
-                saved = run.seconds
-        if run.progress < 1:
+                saved, unsaved = run.seconds, False
+        if unsaved:
             save()
-    return run.progress >= 1
+        return run.done and not run.workers.any(stopped())
 
 
 def finish(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None) -> None:

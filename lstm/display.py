@@ -17,8 +17,9 @@ _PREVIEW = 60  # tokens
 class Display:
     """The live line of a run, on standard error, and its evaluations, on standard output."""
 
-    def __init__(self, run: Run, tokenizer: Tokenizer):
-        self._run, self._tokenizer = run, tokenizer
+    def __init__(self, run: Run, tokenizer: Tokenizer, stop: Callable[[], bool]):
+        """stop: whether somebody waits for the end, so that nothing more is written for show."""
+        self._run, self._tokenizer, self._stop = run, tokenizer, stop
         self._quiet = not run.workers.first
         count = sum(p.numel() for p in run.model.parameters())
         precision = str(run.dtype).removeprefix("torch.")
@@ -43,7 +44,7 @@ class Display:
             f"step {run.step:,}, loss {run.loss:.3f}, {bits} bits/byte, {rate}, {clock(moment.seconds_left)} left"
         )
         if moment.score and not self._quiet:
-            sample = preview(run.reader, self._tokenizer)
+            sample = preview(run.reader, self._tokenizer, self._stop)
             self._bar.clear()
             print(
                 f"{clock(run.seconds)}  step {run.step:,}  training {bits}  validation "
@@ -53,11 +54,16 @@ class Display:
 
 
 @torch.no_grad()
-def preview(model: LanguageModel, tokenizer: Tokenizer) -> str:
-    """A short text at temperature 0.8 among the 40 likeliest, from a seed of its own: global draws stay untouched."""
+def preview(model: LanguageModel, tokenizer: Tokenizer, stop: Callable[[], bool]) -> str:
+    """A short text at temperature 0.8 among the 40 likeliest, shorter if stop() says so.
+
+    It is drawn from a seed of its own: global draws stay untouched.
+    """
     generator = torch.Generator().manual_seed(0)
     ids, state, chosen = tokenizer.encode("\n"), model.initial_state(1), []
     for _ in range(_PREVIEW):
+        if stop():
+            break
         logits, state, _ = model.step(torch.tensor(ids, device=model.output_bias.device), state)
         best, places = logits[0].float().cpu().topk(40)
         ids = [int(places[torch.multinomial((best / 0.8).softmax(0), 1, generator=generator)])]

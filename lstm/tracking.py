@@ -15,12 +15,12 @@ class Tracker:
         self._writer = writer
 
     def note(self, run: Run, moment: Moment) -> None:
-        """Take down what a step brought."""
-        if run.step % 10 == 0 or moment.score:
-            self._writer.add_scalar("bits per byte/training", run.train_bits_per_byte, run.step)
-            self._writer.add_scalar("tokens per second", moment.tokens_per_second, run.step)
+        """Take down what a step or an evaluation brought."""
         if moment.score:
             self._writer.add_scalar("bits per byte/validation", moment.score.bits_per_byte, run.step)
+        elif run.step % 10 == 0:
+            self._writer.add_scalar("bits per byte/training", run.train_bits_per_byte, run.step)
+            self._writer.add_scalar("tokens per second", moment.tokens_per_second, run.step)
 
 
 @contextmanager

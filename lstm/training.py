@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lstm import optimizers
 from lstm.config import Refused, TrainConfig
 from lstm.data import Lanes
-from lstm.evaluation import estimate
+from lstm.evaluation import estimate, never
 from lstm.model import Dropout, LanguageModel, State, surprise
 from lstm.parallel import ALONE, Workers
 from lstm.score import Score
@@ -43,6 +43,17 @@ class Run:
         if self.config.steps:
             return min(1.0, self.step / self.config.steps)
         return min(1.0, self.seconds / (60 * self.config.minutes))
+
+    @property
+    def due(self) -> bool:
+        """Whether the validation text is to be read before the next step: after one, and once at most."""
+        read = self.history[-1]["step"] if self.history else 0
+        return read < self.step and self.progress * self.config.evaluations >= len(self.history) + 1
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do; a run whose time was gone before it began takes one step all the same."""
+        return self.step > 0 and self.progress >= 1 and not self.due
 
     @property
     def train_bits_per_byte(self) -> float:
@@ -142,36 +153,48 @@ def take_step(run: Run) -> float:
 
 @dataclass(frozen=True)
 class Moment:
-    """What one sees after a step; a score only where the validation text was read."""
+    """What one sees after a step, or with a score after the validation text was read."""
 
     tokens_per_second: float
     seconds_left: float
     score: Score | None = None
 
 
-def train(
-    run: Run, valid_ids: list[int], valid_bytes: int, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Moment]:
-    """Run to the end or until stop() says so, giving a Moment after every step and appending scores to the history."""
+def train(run: Run, valid_ids: list[int], valid_bytes: int, stop: Callable[[], bool] = never) -> Iterator[Moment]:
+    """Run to the end or until stop() says so in one process, giving a Moment after every step and every evaluation.
+
+    A stop in the midst of an evaluation abandons it: it is still due, so a resumed run begins with it.
+    Raises Refused for numbers that are not finite.
+    """
     run.model.train()
+    wanted = lambda: run.workers.any(stop())
     began, seconds, tokens = time.perf_counter(), run.seconds, run.tokens
-    while run.progress < 1 and not run.workers.agree(stop()):
-        loss = take_step(run)
-        run.loss = loss if math.isnan(run.loss) else 0.95 * run.loss + 0.05 * loss
-        run.seconds = run.workers.agree(seconds + time.perf_counter() - began)
+    while not run.done and not wanted():
         score = None
-        if run.progress * run.config.evaluations >= len(run.history) + 1:
-            score = estimate(run.reader, valid_ids, valid_bytes)
-            if not math.isfinite(score.nats):
-                raise Refused(f"after step {run.step} the validation text costs {score.nats} nats: {_too_fast(run)}")
-            run.history.append(
-                {
-                    "step": run.step,
-                    "tokens": run.tokens,
-                    "seconds": round(run.seconds, 1),
-                    "train_bits_per_byte": run.train_bits_per_byte,
-                    "valid_bits_per_byte": score.bits_per_byte,
-                }
-            )
+        if run.due:
+            score = estimate(run.reader, valid_ids, valid_bytes, wanted)
+            if score is None:
+                return
+            _record(run, score)
+        else:
+            loss = take_step(run)
+            run.loss = loss if math.isnan(run.loss) else 0.95 * run.loss + 0.05 * loss
+            run.seconds = run.workers.agree(seconds + time.perf_counter() - began)
+        spent = run.seconds - seconds
         left = run.seconds / run.progress * (1 - run.progress) if run.progress else math.inf
-        yield Moment((run.tokens - tokens) / (run.seconds - seconds), left, score)
+        yield Moment((run.tokens - tokens) / spent if spent else 0.0, left, score)
+
+
+def _record(run: Run, score: Score) -> None:
+    """Append a score to the history. Raises Refused if it is not finite."""
+    if not math.isfinite(score.nats):
+        raise Refused(f"after step {run.step} the validation text costs {score.nats} nats: {_too_fast(run)}")
+    run.history.append(
+        {
+            "step": run.step,
+            "tokens": run.tokens,
+            "seconds": round(run.seconds, 1),
+            "train_bits_per_byte": run.train_bits_per_byte,
+            "valid_bits_per_byte": score.bits_per_byte,
+        }
+    )

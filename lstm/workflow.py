@@ -1,10 +1,10 @@
 """From sources to a checkpoint: everything that `train.py` does, in order."""
 
-import hashlib
 import os
+import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lstm import adaptation, checkpoint, parallel, results, resume, training
+from lstm import adaptation, checkpoint, figures, parallel, results, resume, training
 from lstm.config import ModelConfig, Refused, SamplingConfig, TrainConfig
 from lstm.data import write_ids
 from lstm.display import Display, said_when_stopped, stop_on_signals
 from lstm.engine import write
 from lstm.export import export
 from lstm.model import LanguageModel
+from lstm.parallel import Workers
 from lstm.texts import Texts, gather
 from lstm.tokenizer import Tokenizer
 from lstm.tracking import Tracker, track
@@ -42,58 +43,83 @@ class Order:
 
 
 def train_checkpoint(order: Order) -> None:
-    """Train as ordered and leave a checkpoint in order.out. Raises Refused with one sentence, overwriting nothing."""
-    folder = resume.folder_of(order.out)
-    if os.path.lexists(order.out) and not order.resume:
-        mend = "--resume goes on with its run, or " if resume.stopped(order.out) else ""
-        raise Refused(f"{order.out} exists: {mend}choose another --out, or move it away")
+    """Train as ordered and leave a checkpoint in order.out. Raises Refused with one sentence, overwriting nothing.
+
+    Of several processes on a machine one says what was refused, the others end with the same status.
+    """
     began, workers = time.perf_counter(), parallel.join()
-    with resume.locked(order.out, order.resume) if workers.first else nullcontext():
+    try:
+        with reserved(order, workers) as folder:
+            train_in(folder, order, workers, began)
+    except Refused:
+        if workers.leads:
+            raise
+        sys.exit(2)
+
+
+@contextmanager
+def reserved(order: Order, workers: Workers) -> Iterator[Path]:
+    """The run's folder on this machine, held for its processes. Raises Refused where the run cannot be.
+
+    Machines may share a disk or not: each one but the first has a folder of its own, until its processes end.
+    """
+    place = order.out
+    if workers.machine:
+        place = place.parent / f"{place.name}.machine-{workers.machine}"
+    with ExitStack() as held:
+        with workers.together():
+            folder = resume.folder_of(place)
+            if workers.first and os.path.lexists(order.out) and not order.resume:
+                mend = "--resume goes on with its run, or " if resume.stopped(order.out) else ""
+                raise Refused(f"{order.out} exists: {mend}choose another --out, or move it away")
+            if workers.leads:
+                held.enter_context(resume.locked(place, order.resume and workers.first))
+        yield folder
+
+
+def train_in(folder: Path, order: Order, workers: Workers, began: float) -> None:
+    """Train with the run in a folder, from where it stopped if so ordered. Raises Refused.
+
+    Each process reads the texts for itself; the first one's tokenizer, weights and stopped run are given to all.
+    """
+    with workers.together():
         texts = gather(order.sources, order.valid, order.test, order.config.wrap)
-        if workers.first:
-            prepare(order, texts, folder)
-        workers.wait()
-        tokenizer = Tokenizer((folder / "tokenizer.model").read_bytes())
+        pieces = learn_pieces(order, texts, folder) if workers.first else b""
+    tokenizer = Tokenizer(workers.give(pieces))
+    with workers.together():
         model, parent = open_model(order, tokenizer)
+        if workers.leads:
+            encode(texts, tokenizer, folder, order.config)
+    workers.begin_alike(model)
+    with workers.together():
         ids_of = ids_source(texts, tokenizer, folder, order.config)
         run = training.start(order.config, model, ids_of, texts.train_bytes, workers)
-        run.seconds = time.perf_counter() - began  # reading and tokenising are part of the time that was given
-        asked = describe(order, run, texts, parent)
-        if order.resume:
-            resume.load(run, folder, asked)
-        with track(order.track) if order.track and workers.first else nullcontext() as tracker:
-            save = partial(resume.save, run, folder, asked)
-            finished = watch(run, order.out, texts, tokenizer, parent, tracker, save)
-        if finished and workers.first:
-            with said_when_stopped("stopped while scoring: the same command with --resume finishes it"):
-                finish(run, order.out, texts, tokenizer, parent)
-            resume.discard(order.out)
-        elif workers.first:
-            print(f"stopped at step {run.step:,}: the same command with --resume goes on from here")
-        workers.wait()
+    asked = resume.describe(run, texts, tokenizer, folder, parent)
+    resume.compare(run, asked | {"--resume": order.resume})
+    run.seconds = workers.agree(time.perf_counter() - began)  # reading and tokenising are part of the time given
+    if order.resume:
+        resume.load(run, folder, asked)
+    with track(order.track) if order.track and workers.first else nullcontext() as tracker:
+        save = partial(resume.save, run, folder, asked)
+        finished = watch(run, order.out, texts, tokenizer, parent, tracker, save)
+    if not finished:
+        with workers.together():
+            if workers.first:
+                print(f"stopped at step {run.step:,}: the same command with --resume goes on from here", flush=True)
+        if workers.count > 1:
+            sys.exit(130)  # where some end well, torchrun waits five minutes for those that were stopped
+    elif workers.first:
+        with said_when_stopped("stopped while scoring: the same command with --resume finishes it"):
+            finish(run, order.out, texts, tokenizer, parent)
+        resume.discard(order.out)
 
 
-def describe(order: Order, run: training.Run, texts: Texts, parent: dict | None) -> dict:
-    """What a run is made of, as JSON: resuming must find it all again, but for how long to train, and where."""
-    free = {"minutes", "steps", "evaluations", "save_every", "device"}
-    files = {}
-    for path in (resume.folder_of(order.out) / name for name in ("tokenizer.model", "ids.bin")):
-        if path.exists():
-            with open(path, "rb") as file:
-                files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        **run.config.model_dump(exclude=free),
-        **run.model.config.model_dump(),
-        "corpus": list(texts.described),
-        "valid": hashlib.sha256(texts.valid.encode()).hexdigest(),
-        "from": parent and parent["sha256"],
-        **files,
-    }
+def learn_pieces(order: Order, texts: Texts, folder: Path) -> bytes:
+    """The tokenizer's model: of the parent, of the stopped run whose folder this is, or learnt; kept in the folder.
 
-
-def prepare(order: Order, texts: Texts, folder: Path) -> None:
-    """Put the tokenizer and the ids into the run's folder, unless a stopped run left them there."""
-    kept, ids = folder / "tokenizer.model", folder / "ids.bin"
+    Raises Refused for a text of too few pieces, or a full disk.
+    """
+    kept = folder / "tokenizer.model"
     try:
         if not kept.exists():
             if order.parent:
@@ -105,10 +131,23 @@ def prepare(order: Order, texts: Texts, folder: Path) -> None:
             kept.write_bytes(tokenizer.model)
         if (pieces := Tokenizer(kept.read_bytes()).vocab_size) < 300:
             raise Refused(f"only {pieces} pieces can be learnt from this text: give one of ordinary words")
-        if not ids.exists() and not order.config.subword_alpha:
-            write_ids(texts.train(), Tokenizer(kept.read_bytes()), ids, order.config.seed)
+        return kept.read_bytes()
     except OSError as error:
-        raise Refused(f"{folder} cannot be written ({error.strerror}): make room or choose another --out") from None
+        raise _full(folder, error) from None
+
+
+def encode(texts: Texts, tokenizer: Tokenizer, folder: Path, config: TrainConfig) -> None:
+    """Put the ids into a machine's folder, unless a stopped run left them there. Raises Refused on a full disk."""
+    ids = folder / "ids.bin"
+    try:
+        if not ids.exists() and not config.subword_alpha:
+            write_ids(texts.train(), tokenizer, ids, config.seed)
+    except OSError as error:
+        raise _full(folder, error) from None
+
+
+def _full(folder: Path, error: OSError) -> Refused:
+    return Refused(f"{folder} cannot be written ({error.strerror}): make room or choose another --out")
 
 
 def open_model(order: Order, tokenizer: Tokenizer) -> tuple[LanguageModel, dict | None]:
@@ -147,26 +186,30 @@ def watch(
     The run is saved before its first step, so that there is never a checkpoint without a run to go on with; then
     after each evaluation, and by the clock.
     """
+    if run.workers.first:
+        figures.learning_curves({out.name: []})  # loads what draws, which takes long: never between a signal and a save
     if not run.step:
         save()
-    saved = run.seconds
+    saved, unsaved = run.seconds, False
     ids, size = tokenizer.encode(texts.valid[:WATCHED]), len(texts.valid[:WATCHED].encode())
-    with stop_on_signals() as stopped, Display(run, tokenizer) as display:
+    with stop_on_signals() as stopped, Display(run, tokenizer, stopped) as display:
         for moment in training.train(run, ids, size, stopped):
+            unsaved = True
             display.update(moment)
             if tracker:
                 tracker.note(run, moment)
             if moment.score:
-                training.check(run)
-                best = min(row["valid_bits_per_byte"] for row in run.history)
-                if run.workers.first and moment.score.bits_per_byte <= best:
-                    results.write(out, run.reader, tokenizer, results.metrics(run, texts.described, parent))
+                with run.workers.together():
+                    training.check(run)
+                    best = min(row["valid_bits_per_byte"] for row in run.history)
+                    if run.workers.first and moment.score.bits_per_byte <= best:
+                        results.write(out, run.reader, tokenizer, results.metrics(run, texts.described, parent))
             if moment.score or run.seconds - saved >= run.config.save_every:
                 save()
-                saved = run.seconds
-        if run.progress < 1:
+                saved, unsaved = run.seconds, False
+        if unsaved:
             save()
-    return run.progress >= 1
+        return run.done and not run.workers.any(stopped())
 
 
 def finish(run: training.Run, out: Path, texts: Texts, tokenizer: Tokenizer, parent: dict | None) -> None:

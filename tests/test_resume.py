@@ -16,13 +16,19 @@ from lstm.model import LanguageModel
 ORDER = {"lanes": 2, "corpus": [{"name": "a", "bytes": 3}]}
 
 
+def begin(**settings):
+    """A run of a few numbers."""
+    ids = np.random.default_rng(0).integers(0, 300, 500).astype(np.uint16)
+    config = TrainConfig(lanes=2, window=8, average=0.5, device="cpu", precision="float32", **settings)
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig(vocab_size=300, embedding_size=8, hidden_size=8))
+    return training.start(config, model, lambda _: ids, 900)
+
+
 @pytest.fixture
 def run():
     """A run of a few numbers, three steps old."""
-    ids = np.random.default_rng(0).integers(0, 300, 500).astype(np.uint16)
-    config = TrainConfig(steps=50, lanes=2, window=8, average=0.5, device="cpu", precision="float32")
-    model = LanguageModel(ModelConfig(vocab_size=300, embedding_size=8, hidden_size=8))
-    begun = training.start(config, model, lambda _: ids, 900)
+    begun = begin(steps=50)
     for _ in range(3):
         training.take_step(begun)
     return begun
@@ -40,6 +46,33 @@ def test_what_was_saved_goes_on_as_if_nothing_had_happened(run, tmp_path):
     resume.load(run, tmp_path, ORDER)
     assert run.step == 3
     assert [training.take_step(run) for _ in range(3)] == losses
+
+
+@pytest.mark.parametrize("evaluation", [1, 3])
+def test_a_stop_within_an_evaluation_abandons_it_and_the_resumed_run_makes_it_up(tmp_path, evaluation):
+    valid = np.random.default_rng(1).integers(0, 300, 8 * 600).tolist()  # three chunks of eight lanes
+    config = {"steps": 9, "evaluations": 3, "dropout_input": 0.2}
+
+    def all_of(run):
+        history = [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
+        return history, [weight.detach().numpy().tobytes() for weight in run.reader.parameters()]
+
+    straight = begin(**config)
+    list(training.train(straight, valid, 9000))
+    stopped, asked = begin(**config), []
+
+    def stop():
+        asked.append(stopped.due and len(stopped.history) == evaluation - 1)
+        return sum(asked) == 3  # before the evaluation, before its first chunk, before its second chunk
+
+    list(training.train(stopped, valid, 9000, stop))
+    assert (stopped.step, len(stopped.history), stopped.done) == (3 * evaluation, evaluation - 1, False)
+    saved(stopped, tmp_path)
+    resume.load(resumed := begin(**config), tmp_path, ORDER)
+    first = next(moments := training.train(resumed, valid, 9000))
+    assert (first.score is not None, resumed.step) == (True, 3 * evaluation)
+    list(moments)
+    assert all_of(resumed) == all_of(straight)
 
 
 @pytest.mark.parametrize("harm", ["bit", "head", "cut", "longer", "empty", "swapped"])

@@ -146,12 +146,14 @@ def test_presets_and_files_of_settings_are_read(tmp_path):
         TrainConfig.checked(lans=3)
 
 
-def test_minutes_go_before_the_steps_of_a_preset(texts, tmp_path):
-    done = run(*TINY, *corpus_of(texts), "--minutes", "0.05", "--out", tmp_path / "out")
+@pytest.mark.parametrize("minutes", [0.05, 0.0001])
+def test_minutes_go_before_the_steps_of_a_preset(texts, tmp_path, minutes):
+    done = run(*TINY, *corpus_of(texts), "--minutes", str(minutes), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (metrics["settings"]["steps"], metrics["settings"]["minutes"]) == (0, 0.05)
-    assert metrics["seconds"] >= 3
+    assert (metrics["settings"]["steps"], metrics["settings"]["minutes"]) == (0, minutes)
+    assert metrics["seconds"] >= 60 * minutes
+    assert metrics["steps"] >= 1
 
 
 def test_the_rate_rises_then_falls_to_nothing():

@@ -9,6 +9,7 @@ Needs requirements-cluster.txt.
 
 import argparse
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -207,6 +208,7 @@ def main() -> None:
     print(f"{about['processor']}, {about['cores']} cores, commit {about['commit']}, {time.strftime('%Y-%m-%d')}")
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     serve.start(proxy_location="Disabled")
+    gc.freeze()  # as a page process does
     rows = []
     for name in MEASURES if options.all else options.measures:
         print(name, flush=True)

@@ -4,6 +4,7 @@ Needs requirements-cluster.txt.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
@@ -70,6 +71,8 @@ class Writer:
         """first: a checkpoint; its neighbours are there too. Raises Refused if it is not here."""
         self._folder = hub.folder(first).resolve().parent
         self._engines: list[Engine] = []
+        gc.collect()
+        gc.freeze()  # else every full collection walks Ray's objects
 
     async def write(
         self, model: str, start: Moment, settings: SamplingConfig, watch: bool, reached: Moment | None

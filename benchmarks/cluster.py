@@ -89,7 +89,7 @@ async def rate(far: RemoteEngine, streams: int) -> float:
     async def reader(n: int) -> None:
         nonlocal count
         for seed in itertools.count(n, streams):
-            async for _ in far.stream(PROMPT, SamplingConfig(seed=seed, length=500)):
+            async for _ in far.stream(PROMPT, SamplingConfig(seed=seed, length=2000)):
                 count += begun < time.monotonic()
                 if time.monotonic() > until:
                     return

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -19,7 +20,7 @@ from lstm.checkpoint import Checkpoint
 from lstm.config import SamplingConfig
 from lstm.engine import TokenEvent, write
 from lstm.stats import Stats, Tally
-from lstm.web import library
+from lstm.web import server
 
 LONGEST = 2000  # tokens
 BATCH = 0.004  # seconds between two batches of events
@@ -53,5 +54,5 @@ class Player:
 
 
 if __name__ == "__main__":
-    library.Engine = Player
+    server.Library = partial(server.Library, engine=Player)
     sys.exit(app.main())

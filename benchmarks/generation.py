@@ -152,7 +152,7 @@ def show(report: dict) -> None:
 def same_texts(opened: checkpoint.Checkpoint, seeds: int, length: int = 50) -> dict:
     """How many texts are the same alone and among 63 others, ids and probabilities; tokens a second of the batch."""
     runtime = open_runtime(opened)
-    beginning = start("The old wolf", None, opened.tokenizer, runtime)
+    beginning = start("The old wolf", None, opened)
 
     def write(batch: Batch, some: range) -> list[list[tuple]]:
         texts = [Text(beginning, SamplingConfig(seed=seed, length=length), opened.tokenizer) for seed in some]

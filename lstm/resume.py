@@ -22,6 +22,7 @@ from lstm.training import Run, check
 
 _FILE = "state.bin"  # a SHA-256, and what torch.save writes
 _LARGEST = 2**36  # bytes
+_FORM = 2  # counted up whenever what is saved changes
 _OURS = {"lock", _FILE, f"{_FILE}.new", "tokenizer.model", "ids.bin", "ids.new", "ids.ordered"}
 
 
@@ -116,6 +117,7 @@ def save(run: Run, folder: Path, order: Mapping[str, object]) -> None:
         if run.workers.first:
             check(run)
             content = {
+                "form": _FORM,
                 "order": dict(order),
                 "model": run.model.state_dict(),
                 "average": run.average.state_dict() if run.average else None,
@@ -197,7 +199,10 @@ def read(file: Path) -> bytes:
 
 def _content(raw: bytes, folder: Path) -> dict:
     try:
-        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # of another version of torch
         reason = type(error).__name__
         raise Refused(f"{folder / _FILE} cannot be read ({reason}): remove {folder}, start again") from None
+    if content.get("form") != _FORM:
+        raise Refused(f"{folder / _FILE} is of another version of this program: go on with that, or remove {folder}")
+    return content

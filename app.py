@@ -97,9 +97,10 @@ def spread(options: argparse.Namespace) -> int:
         most=options.most,
         pages=options.pages,
         streams=options.streams,
+        grace=options.grace,
         mcp=options.mcp,
     )
-    serve_cluster(config, options.cluster, options.host, options.port)
+    serve_cluster(config, options.cluster, options.host, options.port, options.proxies)
     return 0
 
 

@@ -38,6 +38,7 @@ class ClusterConfig(Settings):
     busy: float = Field(24, gt=0, le=SLOTS, description="texts of an engine above which another one is started")
     pages: int = Field(1, ge=1, le=1_000, description="processes that serve the page")
     streams: int = Field(3, ge=1, le=10_000, description="texts that one address may have open at a page process")
+    grace: float = Field(20, ge=0, le=3600, description="seconds that open texts have to end when a page process stops")
     mcp: bool = Field(False, description="whether language-model assistants may ask")
 
 

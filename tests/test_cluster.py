@@ -197,19 +197,21 @@ def page(tiny_checkpoint):
     served.end()
 
 
-def ask(page, session: str, **values: object) -> str:
-    """A text as the panel asks for it: two requests, which only the session's name holds together."""
-    own = {"x-session-id": session}
+def join(page, session: str, headers: dict[str, str], **values: object) -> httpx.Response:
+    """The first of the two requests of the panel."""
     config = httpx.get(f"{page.url}config").json()
     endpoint = next(each for each in config["dependencies"] if each["api_name"] == "write")
     controls = {component["id"]: component["props"] for component in config["components"]}
     data = [values.get(controls[n].get("label", "").lower(), controls[n].get("value")) for n in endpoint["inputs"]]
-    body = {
-        "data": ["" if value is None else value for value in data],
-        "fn_index": endpoint["id"],
-        "simple_format": True,
-    }
-    joined = httpx.post(f"{page.url}gradio_api/queue/join", json=body | {"session_hash": session}, headers=own)
+    data = ["" if value is None else value for value in data]
+    body = {"data": data, "fn_index": endpoint["id"], "session_hash": session, "simple_format": True}
+    return httpx.post(f"{page.url}gradio_api/queue/join", json=body, headers=headers)
+
+
+def ask(page, session: str, **values: object) -> str:
+    """A text as the panel asks for it: two requests, which only the session's name holds together."""
+    own = {"x-session-id": session}
+    joined = join(page, session, own, **values)
     assert joined.status_code == 200, joined.text
     url, text = f"{page.url}gradio_api/queue/data?session_hash={session}", ""
     with httpx.stream("GET", url, headers=own, timeout=30) as response:
@@ -238,6 +240,14 @@ def test_the_page_keeps_its_door(page):
     assert httpx.get(f"{page.url}docs").status_code == 404
     assert httpx.post(f"{page.url}gradio_api/upload", content=b"x").status_code == 404
     assert httpx.post(f"{page.url}gradio_api/queue/join", content=b"x" * 100_000).status_code == 413
+
+
+def test_nobody_speaks_for_another_address(page):
+    """Two processes with three places each for an address: the seventh text is refused, whoever it is said to be for."""
+    said = [
+        join(page, f"f{n}", {"x-session-id": f"f{n}", "x-forwarded-for": f"192.0.2.{n}"}).status_code for n in range(7)
+    ]
+    assert set(said) == {200, 429}
 
 
 def test_a_browser_reads_a_text_from_the_cluster(page, browser):

@@ -20,7 +20,7 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from lstm import checkpoint, hub
-from lstm.cluster import DRAIN, ClusterConfig, connect, writers
+from lstm.cluster import ClusterConfig, connect, writers
 from lstm.config import Refused
 from lstm.remote import RemoteEngine
 from lstm.web.library import Library
@@ -57,21 +57,23 @@ def application(config: ClusterConfig) -> Application:
         num_replicas=config.pages,
         max_ongoing_requests=REQUESTS,
         request_router_config=RequestRouterConfig(request_router_class=ROUTER),
-        graceful_shutdown_timeout_s=DRAIN,
+        graceful_shutdown_timeout_s=config.grace,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(config, writers(config))
 
 
-def serve_cluster(config: ClusterConfig, address: str, host: str, port: int | None) -> None:
+def serve_cluster(config: ClusterConfig, address: str, host: str, port: int | None, proxies: str) -> None:
     """Serve the page on the cluster at an address, or on one of this machine alone for "", until SIGINT or SIGTERM.
 
+    proxies: addresses whose word is taken on whom they speak for, by this machine's own server.
     Raises Refused where there is no cluster, no checkpoint, or where the port is taken.
     """
     port = port or 7860
     _try_port(host, port)
     _try_cluster(address)
     stops = threading.Event()
+    os.environ["FORWARDED_ALLOW_IPS"] = proxies
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")  # Ray takes the shipped checkpoint for ignored
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

@@ -60,7 +60,7 @@ def start(checkpoint: Path, port: int = 0, *options: str, **process_options: obj
     command = [sys.executable, "app.py", "--checkpoint", str(checkpoint), "--port", str(port), *options]
     process = subprocess.Popen(command, cwd=ROOT, **process_options)
     server = Server(f"http://127.0.0.1:{port}/", port, checkpoint, process)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline and process.poll() is None:
         try:
             server.running()

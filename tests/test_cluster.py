@@ -243,7 +243,7 @@ def test_the_page_keeps_its_door(page):
 
 
 def test_nobody_speaks_for_another_address(page):
-    """Two processes with three places each for an address: the seventh text is refused, whoever it is said to be for."""
+    """Two processes with three places each for an address: of seven texts one is refused, whoever asks for them."""
     said = [
         join(page, f"f{n}", {"x-session-id": f"f{n}", "x-forwarded-for": f"192.0.2.{n}"}).status_code for n in range(7)
     ]

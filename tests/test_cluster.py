@@ -5,12 +5,18 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT, run
+import yaml
+from conftest import ROOT, SHIPPED, run
 from engines import collect, core, request
 from serving import start
 
@@ -28,6 +34,8 @@ from lstm.remote import RemoteEngine  # noqa: E402
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["PYTHONPATH"] = str(ROOT)
 NAME = "writers"
+TOKEN = {"RAY_AUTH_MODE": "token"}
+SAMPLED = SamplingConfig(temperature=0.8, top_k=40, seed=7, length=30)
 LONG = 300  # tokens of a text that is written for seconds
 
 
@@ -259,17 +267,53 @@ def test_a_browser_reads_a_text_from_the_cluster(page, browser):
     tab.close()
 
 
-def test_a_serve_config_file_runs_the_page(page, tiny_checkpoint):
-    """The file names what app.py --cluster runs."""
-    import yaml
+@contextmanager
+def program(*words: str | Path, **environment: str) -> Iterator[None]:
+    """A program of Ray's at work beside the tests, which is asked to end."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name(words[0]), *words[1:]], cwd=ROOT, env=os.environ | environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield
+    process.terminate()
+    process.wait(60)
 
-    from lstm.web.ingress import application
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["ready"]
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def test_a_serve_config_file_runs_the_page(tiny_checkpoint, tmp_path):
     config = yaml.safe_load((ROOT / "docs" / "cluster.yaml").read_text())
-    (served,) = config["applications"]
-    assert served["import_path"] == "lstm.web.ingress:application"
-    ClusterConfig.checked(**served["args"])
-    assert application(ClusterConfig.checked(**served["args"] | {"checkpoint": str(tiny_checkpoint)}))
+    port = config["http_options"]["port"] = free_port()
+    config["applications"][0]["args"] |= {"checkpoint": str(tiny_checkpoint), "replicas": 1, "most": 1, "pages": 1}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(config))
+    with program("serve", "run", tmp_path / "cluster.yaml"):
+        wait_for(lambda: ready(port), 120)
+
+
+def test_a_cluster_that_is_there_gets_the_project_and_serves_the_page(tmp_path):
+    head = free_port()
+    with program("ray", "start", "--head", "--block", f"--port={head}", "--include-dashboard=false", "--num-cpus=2"):
+        wait_for(lambda: (Path.home() / ".ray" / "auth_token").exists() and listening(head))
+        served = start(SHIPPED, 0, "--cluster", f"127.0.0.1:{head}", "--most", "1", env=os.environ | TOKEN)
+        text = "".join(event.text for event in engine.write(checkpoint.load(SHIPPED), "The wolf", SAMPLED))
+        assert ask(served, "s", prompt="The wolf", length=SAMPLED.length, seed=SAMPLED.seed) == text
+        served.end()
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as other:
+        return other.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(

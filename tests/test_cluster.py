@@ -217,20 +217,31 @@ def join(page, session: str, headers: dict[str, str], **values: object) -> httpx
 
 
 def ask(page, session: str, **values: object) -> str:
-    """A text as the panel asks for it: two requests, which only the session's name holds together."""
-    own = {"x-session-id": session}
-    joined = join(page, session, own, **values)
-    assert joined.status_code == 200, joined.text
-    url, text = f"{page.url}gradio_api/queue/data?session_hash={session}", ""
-    with httpx.stream("GET", url, headers=own, timeout=30) as response:
-        assert response.status_code == 200
-        for line in response.iter_lines():
-            message = json.loads(line[6:]) if line.startswith("data: ") else {}
-            if message.get("msg") == "process_generating":
-                text = json.loads(message["output"]["data"][0]).get("text", text)
-            if message.get("msg") == "process_completed":
-                assert message["success"], message
-                return text
+    """A text as the panel asks for it: two requests, which only the session's name holds together.
+
+    As the panel does, it asks again where they met at different processes, since there was one more meanwhile.
+    """
+    own, url = {"x-session-id": session}, f"{page.url}gradio_api/queue/data?session_hash={session}"
+    for _ in range(3):
+        joined = join(page, session, own, **values)
+        assert joined.status_code == 200, joined.text
+        with httpx.stream("GET", url, headers=own, timeout=30) as response:
+            if response.status_code == 200:
+                return heard(response)
+            assert response.status_code == 404
+    raise AssertionError("the two requests never met")
+
+
+def heard(response: httpx.Response) -> str:
+    """The whole text of a stream of events."""
+    text = ""
+    for line in response.iter_lines():
+        message = json.loads(line[6:]) if line.startswith("data: ") else {}
+        if message.get("msg") == "process_generating":
+            text = json.loads(message["output"]["data"][0]).get("text", text)
+        if message.get("msg") == "process_completed":
+            assert message["success"], message
+            return text
     raise AssertionError("the stream broke off")
 
 

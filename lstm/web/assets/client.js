@@ -7,6 +7,7 @@ export class Refusal extends Error {}
 export class Lost extends Error {}
 
 const MUCH = 200_000; // characters
+const TRIES = 3;
 
 const api = (path) => new URL(`gradio_api/${path}`, document.baseURI);
 
@@ -26,15 +27,23 @@ export class Stream {
     await post("cancel", { session_hash, fn_index, event_id });
   }
 
-  async *[Symbol.asyncIterator]() {
+  /** Ask, and listen. Where a cluster has just got another process, the two may meet at different ones: nothing was written then. */
+  async *#heard() {
     const { session_hash, fn_index, data } = this;
-    const joined = await post("queue/join", { session_hash, fn_index, data, simple_format: true });
-    if (!joined.ok) throw new Refusal(await reason(joined));
-    this.event_id = (await joined.json()).event_id;
-    yield { accepted: true };
-    if (this.stopped) await this.stop();
-    const response = await reach(api(`queue/data?session_hash=${session_hash}`), { headers: own(session_hash) });
-    if (!response.ok) throw new Lost();
+    for (let tries = TRIES; ; tries--) {
+      const joined = await post("queue/join", { session_hash, fn_index, data, simple_format: true });
+      if (!joined.ok) throw new Refusal(await reason(joined));
+      this.event_id = (await joined.json()).event_id;
+      yield { accepted: true };
+      if (this.stopped) await this.stop();
+      const response = await reach(api(`queue/data?session_hash=${session_hash}`), { headers: own(session_hash) });
+      if (response.ok) return response;
+      if (response.status !== 404 || tries === 1 || this.stopped) throw new Lost();
+    }
+  }
+
+  async *[Symbol.asyncIterator]() {
+    const response = yield* this.#heard();
     let generated = false;
     for await (const message of messages(response)) {
       if (message.msg === "estimation") yield { queued: { place: message.rank + 1, seconds: message.rank_eta } };

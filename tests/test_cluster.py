@@ -308,7 +308,7 @@ def test_a_serve_config_file_runs_the_page(tiny_checkpoint, tmp_path):
     port = config["http_options"]["port"] = free_port()
     config["applications"][0]["args"] |= {"checkpoint": str(tiny_checkpoint), "replicas": 1, "most": 1, "pages": 1}
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(config))
-    with program("serve", "run", tmp_path / "cluster.yaml"):
+    with program("serve", "run", tmp_path / "cluster.yaml", RAY_ADDRESS="local"):  # not the other tests'
         wait_for(lambda: ready(port), 120)
 
 

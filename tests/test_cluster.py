@@ -280,14 +280,16 @@ def test_a_browser_reads_a_text_from_the_cluster(page, browser):
 
 @contextmanager
 def program(*words: str | Path, **environment: str) -> Iterator[None]:
-    """A program of Ray's at work beside the tests, which is asked to end."""
+    """A program of Ray's at work beside the tests; it is killed with all that it started, since asked it takes 30 s."""
     process = subprocess.Popen(
         [Path(sys.executable).with_name(words[0]), *words[1:]], cwd=ROOT, env=os.environ | environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    yield
-    process.terminate()
-    process.wait(60)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
 
 
 def free_port() -> int:

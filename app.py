@@ -3,12 +3,10 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from lstm import checkpoint, hub
 from lstm.config import Refused
 
-ROOT = Path(__file__).resolve().parent
 PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7"  # where a Space's proxy lives
 
 
@@ -82,24 +80,13 @@ def spread(options: argparse.Namespace) -> int:
     """Serve on a cluster. Raises Refused."""
     try:
         from lstm.cluster import ClusterConfig
-        from lstm.web.ingress import serve_cluster
+        from lstm.web.ingress import reachable, serve_cluster
     except ModuleNotFoundError as error:
         raise Refused(f"{error.name} is not installed: pip install -r requirements-cluster.txt") from None
 
-    folder, name = hub.folder(options.checkpoint), options.checkpoint
-    checkpoint.load(folder)  # a refusal here is told at once
-    if folder == Path(name):  # no name on the Hub: one of the project's goes to each machine, another must be there
-        inside = options.cluster and folder.resolve().is_relative_to(ROOT)
-        name = str(folder.resolve().relative_to(ROOT) if inside else folder.resolve())
-    config = ClusterConfig.checked(
-        checkpoint=name,
-        replicas=options.replicas,
-        most=options.most,
-        pages=options.pages,
-        streams=options.streams,
-        grace=options.grace,
-        mcp=options.mcp,
-    )
+    name = reachable(options.checkpoint, options.cluster)
+    asked = {field: getattr(options, field) for field in ("replicas", "most", "pages", "streams", "grace", "mcp")}
+    config = ClusterConfig.checked(checkpoint=name, **asked)
     serve_cluster(config, options.cluster, options.host, options.port, options.proxies)
     return 0
 

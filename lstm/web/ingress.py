@@ -26,7 +26,7 @@ from lstm.remote import RemoteEngine
 from lstm.web.library import Library
 from lstm.web.server import mounted
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 # The project goes to each machine, without these.
 LEFT = [".git", ".venv", ".*_cache", ".hypothesis", "/tests", "/docs", "/runs", "*.run"]
 NAME = "jungle"
@@ -61,6 +61,19 @@ def application(config: ClusterConfig) -> Application:
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind(config, writers(config))
+
+
+def reachable(name: str, address: str) -> str:
+    """How every process of the cluster at an address finds a checkpoint: a name on the Hub stays as it is.
+
+    A folder of the project goes to each machine with it, any other must be there. Raises Refused if it cannot be read.
+    """
+    folder = hub.folder(name)
+    checkpoint.load(folder)  # a refusal here is told at once
+    if folder != Path(name):
+        return name
+    whole = folder.resolve()
+    return str(whole.relative_to(ROOT) if address and whole.is_relative_to(ROOT) else whole)
 
 
 def serve_cluster(config: ClusterConfig, address: str, host: str, port: int | None, proxies: str) -> None:

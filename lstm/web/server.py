@@ -80,7 +80,11 @@ def serve(
 
 
 def mounted(library: Library, streams: int, mcp: bool) -> FastAPI:
-    """The page as an application for whatever serves it. Raises Refused."""
+    """The page as an application for whatever serves it.
+
+    streams: texts that one address may have open; mcp: whether assistants may ask. Raises Refused where that is not
+    installed.
+    """
     assist = _assistants() if mcp else None
     demo = _built(library)
     demo.max_threads = demo._queue.max_thread_count = THREADS
